@@ -1,0 +1,55 @@
+# Two commands matter: `make demo` shows the main job, offline, in minutes; `make test` passes the tests.
+# Everything installs into .venv; `make clean` removes it and what runs have left.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+
+.PHONY: demo test check bench format clean help
+
+help:
+	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
+	@echo "make test    the tests"
+	@echo "make check   format, lint, types, import doors"
+	@echo "make bench   speed and memory, as ratios (minutes)"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "lpt needs Python 3.10 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamp depends on what decides the environment, so a changed pin installs anew and nothing else does.
+$(CORE): $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEV): $(CORE) requirements-dev.txt
+	$(PIP) install --constraint constraints.txt --requirement requirements-dev.txt
+	@touch $@
+
+demo: $(CORE)
+	$(BIN)/lpt run recipes/demo.toml --out runs/demo
+	$(BIN)/lpt show runs/demo
+	$(BIN)/lpt export runs/demo --to llamafactory
+	$(BIN)/lpt export runs/demo --to trl
+
+test: $(DEV)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV)
+	$(BIN)/python -m perf
+
+clean:
+	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -1,0 +1,1 @@
+"""Where captioned images come from, one file a source."""

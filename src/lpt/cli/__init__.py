@@ -1,0 +1,39 @@
+"""The command line: one file a verb, which parses, calls and prints.
+
+Verbs import what they run when they run, so that `lpt --help` costs nothing.
+"""
+
+import sys
+
+import typer
+
+from lpt.cli import compose, export, grade, import_, ledger, recipe, run, show, sim, status
+from lpt.errors import LptError
+
+app = typer.Typer(
+    name="lpt",
+    help="Turn captioned images into long visual thoughts to train vision-language models on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(status.status)
+app.command()(show.show)
+app.command()(compose.compose)
+app.command()(export.export)
+app.add_typer(import_.app, name="import")
+app.command()(ledger.ledger)
+app.command()(grade.grade)
+app.add_typer(recipe.app, name="recipe")
+app.command()(sim.sim)
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one message and an exit code that means something."""
+    try:
+        app()
+    except LptError as error:
+        print(f"lpt: {error}", file=sys.stderr)  # noqa: T201 (the one place where errors are said)
+        sys.exit(error.exit_code)

@@ -1,0 +1,23 @@
+"""`lpt show`: one example with where it came from."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    id: Annotated[  # noqa: A002 (it is what a user calls it)
+        Optional[str],  # noqa: UP045 (typer reads it at run time on 3.10)
+        typer.Argument(help="The id of any record, or its start. Without it: a typical example of the SFT set."),
+    ] = None,
+    prompts: Annotated[bool, typer.Option(help="Also print the prompts and raw replies from the ledger.")] = False,
+) -> None:
+    """Show one example with its lineage: caption, question, thought, cue, long thought, verdicts, sets."""
+    from rich.console import Console
+
+    from lpt.look.show import show_record
+    from lpt.store.run import Run
+
+    show_record(Run.open(run), id, Console(), prompts=prompts)

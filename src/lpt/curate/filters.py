@@ -1,0 +1,205 @@
+"""Filters: what must not be learnt, and why.
+
+A filter is a small function `(learnt, settings) -> pl.Expr`: it is handed the expression of what would be learnt
+and returns one that is true where the row must go. It may look at the other columns of a candidate, too
+(`CONTEXT`), but only at one row at a time. The name of a filter is the reason that its drops carry. Filters are
+applied in the order of the recipe, and the first to object gives the reason.
+
+What would be learnt: of a thought, and of a long thought that continues a right one, the whole text; of one that
+continues a wrong one, only what was added, because the wrong words are given as a prefix without loss. The answer
+is not part of it: it is written anew, in the form that was asked for, from the letter.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import polars as pl
+
+from lpt.curate import leaks
+from lpt.curate.own import load_object
+from lpt.errors import UserError
+from lpt.settings import CurateSettings
+
+Filter: TypeAlias = Callable[[pl.Expr, CurateSettings], pl.Expr]
+
+CONTEXT = (
+    "kind",  # simple | long
+    "verdict",
+    "before",  # a long thought: the verdict on the thought that it continues
+    "cue",
+    "whole",  # the whole thought, prefix included
+    "text",  # the reply as it came
+    "letter",
+    "finish_reason",
+    "prompt",  # the question as shown
+    "caption",
+)
+"""The columns of a candidate that a filter may look at beside what would be learnt."""
+
+_SHORT = 400  # characters; shorter texts compress by chance
+_NOT_LATIN = r"[\p{L}--[\p{Latin}\p{Greek}ªº]]"
+_QUOTED = (
+    r"\"[^\"\n]{1,80}\"|“[^”\n]{1,80}”|'[^'\n]{1,40}'|\x{2018}[^\x{2019}\n]{1,40}\x{2019}"
+    r"|「[^」\n]{1,80}」|«[^»\n]{1,80}»"
+)
+_ABBREVIATION = (
+    r"(?i)\b(?:e\.g|i\.e|a\.m|p\.m|etc|vs|approx|cf|al|fig|no|ca|resp|in|ft|sq|min|max|oz|lbs?|[ckm]m)\."
+)
+_LOWER_START = r"[a-z)\]]\.\s+[a-z]"
+_LOWER_I = (
+    r"(?:^|\s)i(?:['\x{2019}](?:m|ll|d|ve)\b|\s+(?:am|was|see|think|can|need|should|will|have|might|notice)\b)"
+)
+_MARKUP = (
+    r"<\|[^|<>]{1,40}\|>|<\x{FF5C}[^\x{FF5C}<>]{1,60}\x{FF5C}>|</?\s*(?:think|thinking|answer|image|img|reasoning|tool_call)\s*>"
+    r"|\[/?INST\]|<</?SYS>>|</?s>"
+)
+
+
+def unfinished(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Cut off by the limit on tokens, never closed, without an answer, or without a thought."""
+    closed = pl.col("text").str.contains("</think>", literal=True)
+    answered = pl.col("text").str.contains("<answer>", literal=True)
+    return (
+        (pl.col("finish_reason") == "length") | ~(closed | answered) | pl.col("letter").is_null() | (learnt == "")
+    )
+
+
+def markup(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Tags and chat-template tokens within the thought: a second <think>, <|im_end|>, ..."""
+    return learnt.str.contains(_MARKUP)
+
+
+def leak(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Betrays that a caption was read: "is described as", "as mentioned", "the image details", ..."""
+    return learnt.map_batches(leaks.caption_phrases, return_dtype=pl.String).is_not_null()
+
+
+def prompt_leak(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Betrays a prompt or whoever wrote it: "the user", "I'm supposed to", a mental image, ..."""
+    return learnt.map_batches(leaks.prompt_phrases, return_dtype=pl.String).is_not_null()
+
+
+def too_short(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Fewer than `min_words` words; a quarter of that for simple thoughts."""
+    least = pl.when(pl.col("kind") == "simple").then(settings.min_words / 4).otherwise(settings.min_words)
+    return _words(learnt) < least
+
+
+def too_long(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """More than `max_words` words."""
+    return _words(learnt) > settings.max_words
+
+
+def case(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """A sentence that begins in lower case, or "i" for "I": lower-cased text leaked into the trace."""
+    suspect = learnt.str.contains(_LOWER_START)
+    sure = learnt.str.replace_all(_ABBREVIATION, "").str.contains(_LOWER_START)
+    return (suspect & sure) | learnt.str.contains(_LOWER_I)
+
+
+def language(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Letters of another script outside quotation marks, where neither question nor caption has any."""
+    plain = ~pl.col("prompt").str.contains(_NOT_LATIN) & ~pl.col("caption").fill_null("").str.contains(_NOT_LATIN)
+    foreign = learnt.str.contains(_NOT_LATIN) & learnt.str.replace_all(_QUOTED, "").str.contains(_NOT_LATIN)
+    return plain & foreign
+
+
+def repetition(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Shrinks by more than `compression`: it says the same again and again. Short texts are let through."""
+    return learnt.map_batches(lambda texts: _repeats(texts, settings.compression), return_dtype=pl.Boolean)
+
+
+def _words(text: pl.Expr) -> pl.Expr:
+    return text.str.count_matches(r"\S+")
+
+
+def _repeats(texts: pl.Series, factor: float) -> pl.Series:
+    def shrinks(text: str | None) -> bool:
+        if text is None or len(text) <= _SHORT:
+            return False
+        data = text.encode()
+        return len(data) > factor * len(zlib.compress(data, 1))
+
+    return pl.Series(texts.name, [shrinks(text) for text in texts], dtype=pl.Boolean)
+
+
+FILTERS: Mapping[str, Filter] = MappingProxyType(
+    {
+        f.__name__: f
+        for f in (
+            unfinished,
+            markup,
+            leak,
+            prompt_leak,
+            too_short,
+            too_long,
+            case,
+            language,
+            repetition,
+        )
+    }
+)
+"""The built-in filters by name, in the order of both policies."""
+
+_DETAILS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = MappingProxyType(
+    {
+        "leak": lambda learnt: learnt.map_batches(leaks.caption_phrases, return_dtype=pl.String),
+        "prompt_leak": lambda learnt: learnt.map_batches(leaks.prompt_phrases, return_dtype=pl.String),
+        "markup": lambda learnt: learnt.str.extract(f"({_MARKUP})"),
+        "language": lambda learnt: learnt.str.replace_all(_QUOTED, "").str.extract(f"({_NOT_LATIN}+)"),
+        "too_short": lambda learnt: pl.format("{} words", _words(learnt)),
+        "too_long": lambda learnt: pl.format("{} words", _words(learnt)),
+    }
+)
+
+
+def resolve(settings: CurateSettings) -> dict[str, Filter]:
+    """The filters of a recipe by their reasons, in its order.
+
+    Raises:
+        UserError: a name that is neither built in nor an object of the user's own that can be loaded.
+    """
+    found: dict[str, Filter] = {}
+    for name in FILTERS if settings.filters is None else settings.filters:
+        if name in FILTERS:
+            found[name] = FILTERS[name]
+            continue
+        loaded: Filter = load_object(name, "curate.filters", FILTERS)
+        found[getattr(loaded, "__name__", name)] = loaded
+    return found
+
+
+def judge(candidates: pl.DataFrame, filters: Mapping[str, Filter], settings: CurateSettings) -> pl.DataFrame:
+    """Which candidates must go: their `id`, the first `reason`, and a `detail`; those that stay are not in it.
+
+    Raises:
+        UserError: a filter of the user's own does not answer with one true or false per row.
+    """
+    learnt = pl.col("learnt")
+    gone: list[pl.DataFrame] = []
+    for reason, rule in filters.items():
+        try:
+            hits = candidates.select(hit=rule(learnt, settings))["hit"]
+        except (pl.exceptions.PolarsError, TypeError, AttributeError) as error:
+            raise UserError(f"the filter {reason} cannot be applied: {error}") from error
+        if hits.dtype != pl.Boolean or len(hits) != candidates.height:
+            raise UserError(
+                f"the filter {reason} must give an expression of one true or false per row, "
+                f"but it gave {len(hits)} of {hits.dtype} for {candidates.height} rows"
+            )
+        hits = hits.fill_null(value=False)
+        if not hits.any():
+            continue
+        detail = _DETAILS[reason](learnt) if FILTERS.get(reason) is rule and reason in _DETAILS else pl.lit("")
+        gone.append(
+            candidates.filter(hits).select("id", reason=pl.lit(reason), detail=_short(detail).fill_null(""))
+        )
+        candidates = candidates.filter(~hits)
+    empty = pl.DataFrame(schema={"id": pl.String, "reason": pl.String, "detail": pl.String})
+    return pl.concat([empty, *gone])
+
+
+def _short(detail: pl.Expr) -> pl.Expr:
+    return detail.cast(pl.String).str.replace_all(r"\s+", " ").str.slice(0, 80).str.to_lowercase()

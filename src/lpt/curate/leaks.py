@@ -1,0 +1,58 @@
+"""Words that betray what the reasoner had before it: a caption in the place of an image, and a prompt.
+
+A trace that says "the cap is described as orange" teaches a student that sees pixels to pretend that it reads.
+The published code looks for bare substrings, so that "text" drops "texture" and "state" drops "estate"; here the
+patterns are whole phrases (`leaks.txt`). What a seeing person says, too ("the text on the sign", "option B
+describes", "best described as") is blanked out first. Word boundaries are those of ASCII: with Unicode's, Rust's
+engine falls back to a far slower one.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+_BLANK = " ¤ "
+_EDGE = r"(?-u:\b)"
+
+
+def _load(path: Path) -> list[str]:
+    """One pattern for each section of a file of phrases."""
+    names: dict[str, str] = {}
+    sections: list[list[str]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.partition(" = ")
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("["):
+            sections.append([])
+            continue
+        for known, pattern in names.items():
+            line = line.replace(f"{{{known}}}", pattern)  # noqa: PLW2901 (a phrase is filled in step by step)
+            value = value.replace(f"{{{known}}}", pattern)
+        if equals and name.isupper():
+            names[name] = value
+        else:
+            sections[-1].append(line.replace(" ", r"\s+"))
+    return [rf"(?i){_EDGE}(?:{'|'.join(section)})" for section in sections]
+
+
+_SEEN, _CAPTION, _SEEN_BY_USERS, _PROMPT = _load(Path(__file__).with_name("leaks.txt"))
+
+
+def _phrases(texts: pl.Series, seen: str, pattern: str) -> pl.Series:
+    """For each text the phrase that betrays, or null. What is seen is blanked out only where there is a hit."""
+    pattern = f"({pattern}{_EDGE})"
+    suspect = texts.str.contains(pattern)
+    found = texts.filter(suspect).str.replace_all(seen, _BLANK).str.extract(pattern)
+    nothing = pl.repeat(None, len(texts), dtype=pl.String, eager=True).alias(texts.name)
+    return nothing.scatter(suspect.arg_true(), found)
+
+
+def caption_phrases(texts: pl.Series) -> pl.Series:
+    """For each text the first phrase that betrays a caption, or null."""
+    return _phrases(texts, _SEEN, _CAPTION)
+
+
+def prompt_phrases(texts: pl.Series) -> pl.Series:
+    """For each text the first phrase that betrays a prompt or whoever wrote it, or null."""
+    return _phrases(texts, _SEEN_BY_USERS, _PROMPT)

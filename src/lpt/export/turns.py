@@ -1,0 +1,101 @@
+"""Examples and pairs as the texts that a trainer is given, whatever its file format."""
+
+import msgspec
+
+from lpt.chat import Template
+from lpt.export.safe import safe_text, safe_turn
+from lpt.models.base import Image, Message
+from lpt.records import Example, Pair
+
+_PICTURE = Image(key="", data=b"")  # a template wants to know that there is one, not what it shows
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """One example, safe to render: no text in it can spell a token that a trainer acts on."""
+
+    system: str
+    prompt: str
+    prefix: str
+    """What is conditioned on and not learnt."""
+    target: str
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """One preference pair, safe to render."""
+
+    system: str
+    prompt: str
+    shared: str
+    """What both sides begin with, word for word; empty where they differ from the start."""
+    chosen: str
+    """What follows `shared` on the side that is preferred."""
+    rejected: str
+
+
+def turn_of(example: Example) -> tuple[Turn, bool]:
+    """An example's texts, made safe, and whether that changed any."""
+    prefix, target = safe_turn(example.prefix, example.target)
+    turn = Turn(system=safe_text(example.system), prompt=safe_text(example.prompt), prefix=prefix, target=target)
+    before = (example.system, example.prompt, example.prefix, example.target)
+    return turn, before != (turn.system, turn.prompt, turn.prefix, turn.target)
+
+
+def choice_of(pair: Pair) -> tuple[Choice, bool] | None:
+    """A pair's texts, made safe, and whether that changed any.
+
+    None when its two sides do not begin with what they are said to share.
+    """
+    head = _head(pair)
+    if head is None:
+        return None
+    shared, chosen = safe_turn(head, pair.chosen[len(head) :])
+    same, rejected = safe_turn(head, pair.rejected[len(head) :])
+    if shared != same:  # a mark that only one of the two sides completes: what they share ends before it
+        cut = next((at for at, (a, b) in enumerate(zip(shared, same, strict=False)) if a != b), 0)
+        chosen, rejected, shared = shared[cut:] + chosen, same[cut:] + rejected, shared[:cut]
+    choice = Choice(
+        system=safe_text(pair.system),
+        prompt=safe_text(pair.prompt),
+        shared=shared,
+        chosen=chosen,
+        rejected=rejected,
+    )
+    before = (pair.system, pair.prompt, pair.chosen, pair.rejected)
+    return choice, before != (choice.system, choice.prompt, shared + chosen, shared + rejected)
+
+
+def _head(pair: Pair) -> str | None:
+    """All that both sides have in common up to the end of `shared`, an opening tag before it included."""
+    if not pair.shared:
+        return ""
+    start = pair.chosen.find(pair.shared)
+    head = pair.chosen[: start + len(pair.shared)]
+    return head if start >= 0 and pair.rejected.startswith(head) else None
+
+
+class Renderer:
+    """Renders turns by a chat template."""
+
+    def __init__(self, template: str = "chatml") -> None:
+        self._template = Template.load(template)
+
+    def split(
+        self, system: str, prompt: str, prefix: str, target: str, *, mark: str | None = None
+    ) -> tuple[str, str]:
+        """What is given and what is learnt, as text; the latter ends with the end of the turn.
+
+        Args:
+            system: the system message; none where it is empty.
+            prompt: the user's text, which stands behind the image.
+            prefix: the start of the assistant's turn, which goes to what is given.
+            target: the rest of the turn.
+            mark: what stands for the image, in place of the template's own marks.
+        """
+        user = Message("user", prompt, (_PICTURE,)) if mark is None else Message("user", mark + prompt)
+        messages = [Message("system", system), user] if system else [user]
+        given, learnt = self._template.split(messages, prefix, target)
+        return given, learnt
+
+    def ending(self) -> str:
+        """What the template puts behind an assistant's words."""
+        return self.split("", "a", "", "b")[1].removeprefix("b")

@@ -1,0 +1,1 @@
+"""Runs from what other tools made, one file a format."""

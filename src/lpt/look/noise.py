@@ -1,0 +1,58 @@
+"""Compounding noise: the share of wrong labels that survives each stage.
+
+Where captions are of scenes, the truth of every question is known, whatever the asker said. A wrong label that
+enters at Ask makes a right thought look wrong and a wrong one right; this follows it into the sets.
+"""
+
+import msgspec
+import polars as pl
+
+from lpt.records import LETTERS
+from lpt.store.run import Run
+
+
+class Noise(msgspec.Struct, frozen=True):
+    """How many of the records after a stage rest on a question whose label is wrong."""
+
+    after: str
+    records: int
+    wrong: int
+
+
+def noise(run: Run) -> list[Noise] | None:
+    """Follow wrong labels through a run of scenes; None where the truth is not known."""
+    if run.recipe.captions.source != "scenes" or not run.has("questions"):
+        return None
+    mislabelled = _mislabelled(run)
+    rows = [_row("ask", run.table("questions").select(question="id"), mislabelled)]
+    for table, after in (("thoughts", "think: graded correct"), ("long_thoughts", "think harder: graded correct")):
+        right = run.table(table).filter(pl.col("verdict") == "correct").select("question")
+        rows.append(_row(after, right, mislabelled))
+    if run.has("sft"):
+        long = run.table("sft").filter(pl.col("set") == "long").select("question")
+        rows.append(_row("SFT set", long, mislabelled))
+        rows.append(_row("preference set", run.table("preferences").select("question"), mislabelled))
+    return rows
+
+
+def _row(after: str, questions: pl.LazyFrame, mislabelled: set[str]) -> Noise:
+    column = questions.collect(engine="streaming")["question"]
+    return Noise(after, len(column), int(column.is_in(list(mislabelled)).sum()))
+
+
+def _mislabelled(run: Run) -> set[str]:
+    """The questions whose answer is not the scene's."""
+    from lpt import world  # noqa: PLC0415 (numpy is needed only here)
+
+    captions = run.table("captions").select("id", "source_id").collect()
+    names = dict(captions.iter_rows())
+    columns = ("id", "caption", "stem", "options", "answer")
+    wrong: set[str] = set()
+    scenes: dict[str, world.Scene] = {}
+    for id_, caption, stem, options, answer in run.table("questions").select(columns).collect().iter_rows():
+        if caption not in scenes:
+            style, seed, index = names[caption].rsplit("-", 2)
+            scenes = {caption: world.scene(int(seed), int(index), style)}  # questions come caption by caption
+        if world.truth(scenes[caption], stem, options) != options[LETTERS.index(answer)]:
+            wrong.add(id_)
+    return wrong

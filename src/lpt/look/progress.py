@@ -1,0 +1,156 @@
+"""How a run is going, while it goes: a live table in a terminal, a plain line now and then elsewhere.
+
+All of it goes to stderr. Nothing here changes what a run makes.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from lpt.models.recorded import Traffic
+from lpt.records import Stage
+from lpt.settings import ModelSettings, Price
+
+_STAGES: tuple[Stage, ...] = ("captions", "ask", "think", "think_harder")
+
+
+def money(price: Price, prompt: int, completion: int, cached: int) -> float:
+    """What tokens cost at a price per million."""
+    cached_price = price.input if price.cached is None else price.cached
+    return ((prompt - cached) * price.input + cached * cached_price + completion * price.output) / 1e6
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 42 s, 3 min 10 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """A `Watcher` that shows. Use it as a context around the run."""
+
+    def __init__(
+        self,
+        console: Console,
+        models: dict[str, ModelSettings],
+        used_by: dict[Stage, str],
+        *,
+        every: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console = console
+        self._models = models
+        self._used_by = used_by
+        self._every = every
+        self._clock = clock
+        self._kept: Counter[Stage] = Counter()
+        self._dropped: Counter[Stage] = Counter()
+        self._traffic: dict[str, Traffic] = {}
+        self._images = 0
+        self._arrived = 0
+        self._began = clock()
+        self._live: Live | None = None
+        self._over = threading.Event()
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console, get_renderable=self.picture, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+        else:
+            threading.Thread(target=self._speak, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._live:
+            self._live.stop()
+        self._console.print(self.line(), highlight=False, markup=False)
+
+    def _speak(self) -> None:
+        while not self._over.wait(self._every):
+            self._console.print(self.line(), highlight=False, markup=False)
+
+    def begin(self, images: int, models: dict[str, Traffic]) -> None:
+        """The captions are read: from here on there is a total."""
+        self._images = images
+        self._traffic = models
+        self._began = self._clock()
+        self._kept["captions"] = images
+
+    def tell(self, stage: Stage, kept: int, dropped: int) -> None:
+        """Something came through a stage, or did not."""
+        self._kept[stage] += kept
+        self._dropped[stage] += dropped
+
+    def arrived(self) -> None:
+        """An image has come all the way."""
+        self._arrived += 1
+
+    def _left(self) -> str:
+        seconds = self._clock() - self._began
+        if not self._arrived:
+            return "…"
+        return duration(seconds / self._arrived * (self._images - self._arrived))
+
+    def _spent(self) -> float:
+        return sum(
+            money(self._models[name].price, t.prompt_tokens, t.completion_tokens, t.cached_tokens)
+            for name, t in self._traffic.items()
+        )
+
+    def _rate(self) -> float:
+        seconds = max(self._clock() - self._began, 1e-9)
+        return sum(t.completion_tokens for t in self._traffic.values()) / seconds
+
+    def line(self) -> str:
+        """All of it in one line."""
+        parts = [f"images {self._arrived}/{self._images}"]
+        for stage in _STAGES[1:]:
+            dropped = f" (-{self._dropped[stage]})" if self._dropped[stage] else ""
+            parts.append(f"{stage} {self._kept[stage]}{dropped}")
+        recalled = sum(t.recalled for t in self._traffic.values())
+        if recalled:
+            parts.append(f"{recalled} replies known")
+        parts.append(f"{self._rate():,.0f} tokens/s")
+        if self._spent():
+            parts.append(f"{self._spent():,.2f} spent")
+        if self._arrived < self._images:
+            parts.append(f"{self._left()} left")
+        else:
+            parts.append(f"in {duration(self._clock() - self._began)}")
+        return " · ".join(parts)
+
+    def picture(self) -> Group:
+        """All of it as a small table."""
+        table = Table(box=None, pad_edge=False)
+        for name, justify in (("stage", "left"), ("done", "right"), ("in flight", "right"), ("dropped", "right")):
+            table.add_column(name, justify="right" if justify == "right" else "left")
+        for stage in _STAGES:
+            traffic = self._traffic.get(self._used_by.get(stage, ""))
+            dropped = self._dropped[stage]
+            table.add_row(
+                stage.replace("_", " "),
+                f"{self._kept[stage]:,}",
+                f"{traffic.in_flight:,}" if traffic else "",
+                Text(f"{dropped:,}", style="yellow" if dropped else "dim"),
+            )
+        done = f"images {self._arrived:,} of {self._images:,}"
+        spent = f" · {self._spent():,.2f} spent" if self._spent() else ""
+        return Group(
+            table, Text(f"{done} · {self._rate():,.0f} tokens/s{spent} · {self._left()} left", style="dim")
+        )

@@ -1,0 +1,138 @@
+"""The funnel of a run: what was made at each stage, what was kept, and why the rest was dropped."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lpt.curate.funnel import StageCount, funnel
+from lpt.look.noise import Noise, noise
+from lpt.look.show import safe
+from lpt.pipeline import State
+from lpt.records import Stage
+from lpt.store.ledger import Ledger
+from lpt.store.run import Run
+
+_TITLES: dict[Stage, str] = {
+    "captions": "captions",
+    "ask": "ask · questions",
+    "think": "think · thoughts",
+    "think_harder": "think harder · long thoughts",
+    "filter": "filter",
+    "sft": "SFT set",
+    "preferences": "preference set",
+}
+
+
+def tokens(run: Run) -> dict[str, dict[str, int]]:
+    """Prompt, cached and completion tokens by stage, of the calls whose replies this run's tables hold."""
+    if not run.ledger_path.exists():
+        return {}
+    with Ledger(run.ledger_path) as ledger:
+        found: dict[str, dict[str, int]] = {}
+        for spent in ledger.spent(_replies(run)):
+            stage = found.setdefault(spent.stage, {"prompt": 0, "cached": 0, "completion": 0})
+            stage["prompt"] += spent.prompt_tokens
+            stage["cached"] += spent.cached_tokens
+            stage["completion"] += spent.completion_tokens
+        return found
+
+
+def _replies(run: Run) -> Iterator[str]:
+    for name in ("questions", "thoughts", "long_thoughts"):
+        keys = run.table(name).select("reply").drop_nulls().unique().collect(engine="streaming")
+        yield from keys["reply"]
+
+
+def status(run: Run) -> dict[str, Any]:
+    """Everything that `lpt status --json` says."""
+    state = State.of_run(run)
+    spent = tokens(run)
+    truth = noise(run)
+    return {
+        "run": str(run.path),
+        "complete": state.complete if state else None,
+        "images": {"arrived": state.images, "of": state.of} if state else None,
+        "stages": [{**msgspec.to_builtins(count), "tokens": spent.get(count.stage)} for count in funnel(run)],
+        "examples": _sets(run, "sft", "set"),
+        "pairs": _sets(run, "preferences", "category"),
+        "wrong_labels": None if truth is None else [msgspec.to_builtins(row) for row in truth],
+    }
+
+
+def status_json(run: Run) -> str:
+    """The status as one line of JSON."""
+    return msgspec.json.encode(status(run)).decode()
+
+
+def _sets(run: Run, table: str, by: str) -> dict[str, dict[str, int]]:
+    counted = run.table(table).group_by(by, "split").len().collect().sort(by, "split")
+    found: dict[str, dict[str, int]] = {}
+    for name, split, count in counted.iter_rows():
+        found.setdefault(name, {})[split] = count
+    return found
+
+
+def print_status(run: Run, console: Console) -> None:
+    """Print the funnel, the sets, and, where the truth is known, what share of wrong labels survives."""
+    state = State.of_run(run)
+    if state and not state.complete:
+        console.print(
+            f"unfinished: {state.images} of {state.of} images have come through; the same `lpt run` goes on",
+            style="yellow",
+        )
+    console.print(_funnel(funnel(run), tokens(run)))
+    made = _sets(run, "sft", "set")
+    if made:
+        sets = [f"{name} {sum(by_split.values()):,}" for name, by_split in made.items()]
+        held = sum(by_split.get("validation", 0) for by_split in made.values())
+        console.print(f"SFT sets: {', '.join(sets)} ({held:,} of them held out, by image)", highlight=False)
+    truth = noise(run)
+    if truth:
+        console.print(_noise(truth))
+
+
+def _funnel(counts: list[StageCount], spent: dict[str, dict[str, int]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    for name in ("made", "kept", "dropped"):
+        table.add_column(name, justify="right")
+    table.add_column("tokens out", justify="right")
+    table.add_column("kept as, dropped for", overflow="fold")
+    for count in counts:
+        dropped = sum(count.dropped.values())
+        why = Text()
+        for name, number in count.categories.items():
+            why.append(f"{name} {number:,}  ", style="green")
+        for reason, number in count.dropped.items():
+            why.append(f"{safe(reason)} {number:,}  ", style="yellow")
+        out = spent.get(count.stage)
+        table.add_row(
+            _TITLES[count.stage],
+            f"{count.made:,}",
+            f"{count.kept:,}",
+            f"{dropped:,}",
+            f"{out['completion']:,}" if out else "",
+            why,
+        )
+    return table
+
+
+def _noise(rows: list[Noise]) -> Table:
+    table = Table(
+        title="Wrong labels, known because scenes know the truth",
+        title_justify="left",
+        title_style="",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("after")
+    for name in ("records", "wrong label", "share"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(row.after, f"{row.records:,}", f"{row.wrong:,}", f"{row.wrong / max(row.records, 1):.1%}")
+    return table

@@ -1,0 +1,113 @@
+"""A model that answers from the ledger, or asks and keeps the answer."""
+
+import asyncio
+from collections.abc import Iterator
+
+import msgspec
+
+from lpt.errors import Down, Interrupted, ModelError, Unavailable
+from lpt.models.base import Choice, Model, Reply, Request
+from lpt.settings import ModelSettings
+from lpt.store.ledger import Ledger, canonical, reply_key
+
+_PATIENCE = 64
+"""Calls that may fail in a row as unavailable before the run stops: a restart of a server loses fewer."""
+
+
+class Traffic(msgspec.Struct):
+    """What went through one recorded model since it was made: for progress, never for tables."""
+
+    asked: int = 0
+    """Samples that the server was asked for."""
+    recalled: int = 0
+    """Samples that the ledger knew."""
+    failed: int = 0
+    in_flight: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Recorded:
+    """`recorded(model, ledger)`: a `Model` in front of another one."""
+
+    def __init__(self, inner: Model, settings: ModelSettings, ledger: Ledger, stop: asyncio.Event) -> None:
+        self.traffic = Traffic()
+        self._inner = inner
+        self._settings = settings
+        self._ledger = ledger
+        self._stop = stop
+        self._failed_in_a_row = 0
+
+    async def ask(self, request: Request) -> Reply:
+        """Answer from the ledger as far as it goes, and ask for the rest.
+
+        Raises:
+            ModelError: the model gave no answer; `fatal` when it will not give any.
+            Interrupted: the run is to stop, and this would have been a new call.
+        """
+        body = canonical(request, self._settings)
+        keys = [reply_key(body, request.seed + i) for i in range(request.n)]
+        known = self._ledger.get(keys)
+        self.traffic.recalled += len(known)
+        if len(known) == request.n:
+            return Reply(choices=tuple(known[key] for key in keys), attempts=0)
+        for first, count in _gaps([key in known for key in keys]):
+            part = msgspec.structs.replace(request, seed=request.seed + first, n=count)
+            reply = await self._ask(part, body, keys[first : first + count])
+            known.update((choice.key, choice) for choice in reply.choices)
+        return Reply(choices=tuple(known[key] for key in keys))
+
+    async def _ask(self, request: Request, body: bytes, keys: list[str]) -> Reply:
+        if self._stop.is_set():
+            raise Interrupted("stopped before a new call")
+        self.traffic.in_flight += 1
+        try:
+            reply = await self._inner.ask(request)
+        except ModelError as error:
+            self.traffic.failed += request.n
+            await self._ledger.put_failure(request, self._settings.model, body, error.kind, str(error))
+            self._failed_in_a_row += isinstance(error, Unavailable)
+            if self._failed_in_a_row >= _PATIENCE:
+                raise Down(
+                    f"{self._failed_in_a_row} calls in a row went unanswered. The last one: {error}\n"
+                    "What was answered is kept: see to the server, then run the same command again.",
+                    kind=error.kind,
+                ) from error
+            raise
+        finally:
+            self.traffic.in_flight -= 1
+        self._failed_in_a_row = 0
+        choices = [_clean(choice, key) for choice, key in zip(reply.choices, keys, strict=True)]
+        reply = msgspec.structs.replace(reply, choices=tuple(choices))
+        await self._ledger.put(request, self._settings.model, body, reply)
+        self.traffic.asked += request.n
+        self.traffic.prompt_tokens += reply.usage.prompt_tokens
+        self.traffic.completion_tokens += reply.usage.completion_tokens
+        self.traffic.cached_tokens += reply.usage.cached_tokens
+        return reply
+
+
+def _gaps(known: list[bool]) -> Iterator[tuple[int, int]]:
+    """The runs of samples that are not known, as (first, count): each is one request of consecutive seeds."""
+    first = None
+    for i, is_known in enumerate([*known, True]):
+        if not is_known and first is None:
+            first = i
+        elif is_known and first is not None:
+            yield first, i - first
+            first = None
+
+
+def _clean(choice: Choice, key: str) -> Choice:
+    """A choice as the ledger can hold it, so that hearing it and recalling it give the same text."""
+
+    def storable(text: str) -> str:
+        return text.encode("utf-8", "replace").decode()
+
+    return msgspec.structs.replace(
+        choice,
+        key=key,
+        text=storable(choice.text),
+        reasoning=None if choice.reasoning is None else storable(choice.reasoning),
+    )

@@ -1,0 +1,244 @@
+"""The records that a run is made of: frozen values whose ids come from their content.
+
+Caption → Question → Thought → LongThought → Example | Pair, and Drop for whatever left the way.
+
+An id is a hash of what a record says and of what it came from, the sample's index included. It is the same on
+every machine and in every order of arrival, so merging runs, resuming them and comparing them need no
+bookkeeping. Every record carries `image`, the hash by which all tables are ordered, and `split`, which is drawn
+from that hash alone: what is held out is held out by image.
+"""
+
+import hashlib
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Split: TypeAlias = Literal["train", "validation"]
+Verdict: TypeAlias = Literal["correct", "wrong", "unparsed"]
+AnswerFormat: TypeAlias = Literal["(X)", "X.", "text"]
+Stage: TypeAlias = Literal["captions", "ask", "think", "think_harder", "filter", "sft", "preferences"]
+
+STAGES: tuple[Stage, ...] = ("captions", "ask", "think", "think_harder", "filter", "sft", "preferences")
+LETTERS = "ABCDEFGHIJ"
+ANSWER_FORMATS: tuple[AnswerFormat, ...] = ("(X)", "X.", "text")
+
+
+def digest(*parts: object) -> str:
+    """Hash any number of parts to 32 hexadecimal digits (128 bits).
+
+    Parts are length-prefixed, so ("ab", "c") and ("a", "bc") differ; None and "" differ, too.
+    """
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = (
+            b"" if part is None else part if isinstance(part, bytes) else str(part).encode("utf-8", "replace")
+        )
+        hasher.update(f"{'-' if part is None else len(data)}:".encode())
+        hasher.update(data)
+    return hasher.hexdigest()
+
+
+def draw(seed: int, record: str, purpose: str) -> float:
+    """A number in [0, 1) for one choice: a function of (seed, record id, purpose) and of nothing else."""
+    return int(digest(seed, record, purpose)[:13], 16) / 16**13
+
+
+def split_of(image: str, seed: int, validation: float) -> Split:
+    """Which side of the split an image falls on; `validation` is the share held out."""
+    return "validation" if draw(seed, image, "split") < validation else "train"
+
+
+class Caption(msgspec.Struct, frozen=True, kw_only=True):
+    """One captioned image: where a journey starts."""
+
+    id: str
+    image: str
+    """Hash of the image file's bytes: the order of all tables, and the unit of the split."""
+    path: str
+    """The image file, relative to the source's root (`RUN/images` for rendered scenes)."""
+    text: str
+    source: str
+    """Which source it came from: docci, folder, jsonl, scenes, published, …"""
+    source_id: str
+    """The name that the source gives it."""
+    split: Split
+
+    @staticmethod
+    def make(
+        *, image: str, path: str, text: str, source: str, source_id: str, seed: int, validation: float
+    ) -> "Caption":
+        """Make a caption whose id says: these words about this image."""
+        return Caption(
+            id=digest("caption", image, text),
+            image=image,
+            path=path,
+            text=text,
+            source=source,
+            source_id=source_id,
+            split=split_of(image, seed, validation),
+        )
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A multiple-choice question and the one way in which it is shown throughout a run."""
+
+    id: str
+    caption: str
+    image: str
+    index: int
+    """Its place among the questions of its caption."""
+    stem: str
+    options: tuple[str, ...]
+    """The options in the order in which they are shown: the first is A."""
+    answer: str
+    """The letter of the right option, as shown."""
+    kind: str
+    """The reasoning type: recognition, spatial, counting, causal, goal, or the asker's own word."""
+    answer_format: AnswerFormat
+    system: str
+    """The system message under which the student sees the question; may be empty."""
+    prompt: str
+    """The user's text that stands beside the image: the question as shown."""
+    reply: str | None
+    """The ledger's key of the reply that it was read from."""
+    split: Split
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """The options by letter."""
+        return dict(zip(LETTERS, self.options, strict=False))
+
+    @property
+    def answer_text(self) -> str:
+        """The right option's text."""
+        return self.letters[self.answer]
+
+
+class Thought(msgspec.Struct, frozen=True, kw_only=True):
+    """The student's short thought on a question, with its verdict."""
+
+    id: str
+    question: str
+    image: str
+    index: int
+    """Which sample it is."""
+    text: str
+    """The whole reply, as it came (with the prefill before it, where one was given)."""
+    thought: str
+    """What stands between <think> and </think>, stripped of white space, otherwise untouched."""
+    answer: str | None
+    """What stands in the last <answer>, as it came; None when there is none."""
+    letter: str | None
+    method: str | None
+    """How the grader read the letter."""
+    verdict: Verdict
+    format_ok: bool
+    finish_reason: str
+    reply: str | None
+    split: Split
+
+
+class LongThought(msgspec.Struct, frozen=True, kw_only=True):
+    """A simple thought, continued by the reasoner after a cue."""
+
+    id: str
+    thought: str
+    """The id of the simple thought that it continues."""
+    question: str
+    image: str
+    cue: str
+    index: int
+    """Which sample it is, among those of the same thought and cue."""
+    prefix: str
+    """The student's words that it continues; empty when the reasoner thinks from scratch."""
+    joint: str
+    """What joins prefix and cue: a newline or a space."""
+    text: str
+    """The whole reply, as it came: what follows the cue."""
+    continuation: str
+    """The reply's thought: what follows the cue, up to </think>; trailing white space removed."""
+    answer: str | None
+    letter: str | None
+    method: str | None
+    before: Verdict
+    """The verdict on the simple thought."""
+    verdict: Verdict
+    format_ok: bool
+    finish_reason: str
+    instructed: bool
+    """True when the server could not continue a turn and was asked in words to do so."""
+    reply: str | None
+    split: Split
+
+    @property
+    def added(self) -> str:
+        """What thinking harder added to the student's words: joint, cue and continuation."""
+        return f"{self.joint}{self.cue}{self.continuation}"
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that left the way, and why. made = kept + dropped, at each stage, always."""
+
+    id: str
+    stage: Stage
+    record: str
+    """The id of what was dropped; of its parent, where it never came to be."""
+    image: str
+    """The image's hash; empty when the image itself could not be read."""
+    reason: str
+    """A short, stable word for counting."""
+    detail: str
+    """What a person wants to know beside the reason; nothing that depends on time or place."""
+
+    @staticmethod
+    def make(stage: Stage, record: str, image: str, reason: str, detail: str = "", *, index: int = 0) -> "Drop":
+        """Make a drop; `index` tells apart several of the same parent."""
+        return Drop(
+            id=digest("drop", stage, record, reason, detail, index),
+            stage=stage,
+            record=record,
+            image=image,
+            reason=reason,
+            detail=detail,
+        )
+
+
+class Example(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of an SFT set: a conversation whose prefix is given and whose target is learnt."""
+
+    id: str
+    set: str
+    """long (the method's set), simple (short thoughts), direct (the answer alone)."""
+    category: str
+    """O, O→O, X→O; for the direct set: answer."""
+    image: str
+    question: str
+    source: str
+    """The id of the thought, long thought or question that it was made from."""
+    cue: str
+    system: str
+    prompt: str
+    prefix: str
+    """The assistant's words that are conditioned on and carry no loss; may be empty."""
+    target: str
+    """What is learnt: prefix + target is the whole assistant turn."""
+    split: Split
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of a preference set: two whole assistant turns to the same prompt."""
+
+    id: str
+    category: str
+    """Which verdicts are set against which: O≻X, X→O≻X, …"""
+    image: str
+    question: str
+    system: str
+    prompt: str
+    chosen: str
+    rejected: str
+    chosen_source: str
+    rejected_source: str
+    shared: str
+    """The wrong thought with which both sides begin word for word (X→O); otherwise empty."""
+    split: Split

@@ -1,0 +1,1 @@
+"""A small OpenAI-compatible server over responders, shared by `lpt sim` and `lpt serve`."""

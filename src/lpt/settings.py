@@ -1,0 +1,185 @@
+"""Every setting of a recipe, with its default and what it means: the reference is generated from this file.
+
+Each stage is handed its own section and nothing else. `lpt.recipe` reads, checks, overrides and prints them.
+Where a default differs from the paper's (arXiv 2504.15362) it says so; `recipes/docci.toml` holds the paper's.
+"""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from lpt.records import ANSWER_FORMATS, AnswerFormat
+
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Temperature: TypeAlias = Annotated[float, Meta(ge=0, le=5)]
+Prefill: TypeAlias = Literal["auto", "continue", "trailing", "prefix", "completions", "instructed"]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of a recipe."""
+
+
+class CaptionSettings(Section, frozen=True, kw_only=True):
+    """Where captioned images come from, and how large they are sent."""
+
+    source: str = "scenes"
+    """scenes | docci | folder | jsonl, or a source of your own as `path.py:function` or `module:function`."""
+    path: str | None = None
+    """The folder or file that the source reads."""
+    images: str | None = None
+    """The folder that image paths are relative to; by default the one of `path` (docci: its `images/`)."""
+    count: Positive | None = None
+    """How many scenes to render; elsewhere, how many rows to take from the start. None: all (scenes: 24)."""
+    style: Literal["rich", "plain"] = "rich"
+    """How scenes are drawn."""
+    max_pixels: Count = 512 * 512
+    """Images of a larger area are downsized to it (the paper's training limit). 0: no limit."""
+    longest_side: Count = 0
+    """Images with a longer side are downsized to it. 0: no limit."""
+    quality: Annotated[int, Meta(ge=1, le=100)] = 92
+    """JPEG quality of what is sent."""
+
+
+class Price(Section, frozen=True, kw_only=True):
+    """Money per million tokens, in whatever currency you think in."""
+
+    input: Annotated[float, Meta(ge=0)] = 0.0
+    output: Annotated[float, Meta(ge=0)] = 0.0
+    cached: Annotated[float, Meta(ge=0)] | None = None
+    """Input tokens that the server had in its prefix cache; by default as `input`."""
+
+
+class ModelSettings(Section, frozen=True, kw_only=True):
+    """A model behind the OpenAI-compatible protocol: a URL, several replicas, or a server that we launch."""
+
+    model: str
+    """The name that the server knows it by."""
+    url: str | tuple[str, ...] | None = None
+    """Base URL ending in /v1, or several of them (replicas)."""
+    launch: str | None = None
+    """A command that starts a server; `{port}` is filled in. Models with the same command share one server."""
+    launch_timeout: Annotated[float, Meta(gt=0)] = 900.0
+    """Seconds until a launched server must be healthy: loading weights takes minutes."""
+    version: str = ""
+    """Part of the ledger's key: a retrained model under an old name is another model. The URL never is."""
+    key_env: str | None = None
+    """The environment variable that holds the API key."""
+    headers: dict[str, str] = {}
+    """Further HTTP headers. A value of the form `$NAME` is read from the environment."""
+    prefill: Prefill = "auto"
+    """How this server continues an assistant turn: continue (vLLM, SGLang), trailing (llama.cpp, Ollama),
+    prefix (DeepSeek), completions (a text prompt, rendered here), instructed (asked for in words), or auto."""
+    template: str | None = None
+    """For `completions`: a tokenizer folder, a Jinja file, or a built-in template (chatml, deepseek-r1)."""
+    concurrency: Positive = 64
+    """Requests in flight at once, over all replicas."""
+    attempts: Positive = 6
+    """How often a request is tried before it counts as failed. Waiting out a 429 is not an attempt."""
+    silence: Annotated[float, Meta(gt=0)] = 300.0
+    """Seconds without a single byte after which a request is given up. There is no limit on its length."""
+    sampling_seed: bool = True
+    """Send seeds. Turn off for servers that slow down with them; the ledger's keys stay the same."""
+    price: Price = Price()
+    extra: dict[str, Any] = {}
+    """Fields that are added to every request as they are."""
+
+
+class SampledSettings(Section, frozen=True, kw_only=True):
+    """How a stage samples. 0 for top_p, top_k or repetition_penalty leaves it to the server."""
+
+    temperature: Temperature = 0.7
+    top_p: Share = 0.0
+    top_k: Count = 0
+    repetition_penalty: Annotated[float, Meta(ge=0)] = 0.0
+    max_tokens: Positive = 1024
+    extra: dict[str, Any] = {}
+    """Fields that are added to this stage's requests as they are."""
+
+
+class AskSettings(SampledSettings, frozen=True, kw_only=True):
+    """Stage 1: an LLM reads a caption and writes multiple-choice questions."""
+
+    model: str
+    questions: Positive = 8
+    """How many questions are asked for an image (the published sample has 7-8)."""
+    prompt: str | None = None
+    """A prompt file of your own, in place of `lpt/synthesize/prompts/ask.txt`."""
+    structured: bool = True
+    """Ask for JSON by schema. Off: tagged text, as the paper."""
+    reparse: bool = True
+    """Where nothing could be read from a reply, let the model put it into form in a second call."""
+    max_tokens: Positive = 4096
+
+
+class ThinkSettings(SampledSettings, frozen=True, kw_only=True):
+    """Stage 2: the VLM to be trained answers from the image, with a short thought."""
+
+    model: str
+    samples: Positive = 3
+    """Thoughts for a question (paper 3; published code 10)."""
+    formats: Annotated[tuple[AnswerFormat, ...], Meta(min_length=1)] = ANSWER_FORMATS
+    """The answer formats that are drawn from."""
+    prompt: str | None = None
+    """A system prompt file of your own, in place of `lpt/synthesize/prompts/think.txt`."""
+    prefill: str = ""
+    """A start of the assistant turn that the student is given, such as `<think>` (the published code's)."""
+    top_p: Share = 0.8
+    repetition_penalty: Annotated[float, Meta(ge=0)] = 1.05
+
+
+class ThinkHarderSettings(SampledSettings, frozen=True, kw_only=True):
+    """Stage 3: a reasoning LLM, which reads the caption, continues the student's thought after a cue."""
+
+    model: str
+    cues: Annotated[tuple[str, ...], Meta(min_length=1)] = ("Wait,", "Hmm,", "Alternatively,")
+    """Each cue continues each thought. "" continues without a cue (for dissection)."""
+    samples: Positive = 3
+    """Long thoughts for a thought and a cue."""
+    joints: Annotated[tuple[str, ...], Meta(min_length=1)] = ("\n", " ")
+    """What joins thought and cue; drawn for each thought and cue."""
+    prefix: Literal["student", "none"] = "student"
+    """none: the reasoner thinks from scratch (the ablation)."""
+    opening: str = "<think>\n"
+    """What the continued turn begins with: the tag that the reasoner's own template would have put there."""
+    prompt: str | None = None
+    """A prompt file of your own, in place of `lpt/synthesize/prompts/think_harder.txt`."""
+    top_p: Share = 0.8
+    top_k: Count = 50
+    repetition_penalty: Annotated[float, Meta(ge=0)] = 1.05
+    bad_words: tuple[str, ...] = ()
+    """Phrases that the server is asked never to say, where it can."""
+
+
+class CurateSettings(Section, frozen=True, kw_only=True):
+    """What is kept, and how the sets are composed. docs/curation.md says where the policies differ."""
+
+    policy: Literal["default", "paper"] = "default"
+    validation: Share = 0.05
+    """The share of images that is held out."""
+    filters: tuple[str, ...] | None = None
+    """Names of filters, in order, or your own as `path.py:function`. None: the policy's."""
+    keep: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """The share of O and O→O that goes into the SFT set, drawn by length within each question."""
+    backtracking: Annotated[float, Meta(ge=0, lt=1)] = 0.5
+    """The share of the SFT set that is X→O, as far as there are enough."""
+    per_question: Positive | None = None
+    """At most this many examples of one category from one question."""
+    min_words: Count = 8
+    """Fewer words than this in what is learnt are too short. Simple thoughts are held to a quarter of it."""
+    max_words: Positive = 800
+    compression: Annotated[float, Meta(gt=0)] = 5.0
+    """A text that shrinks by more than this factor repeats itself."""
+    compactness: bool = False
+    """Also make pairs O ≻ O→O, where the long way round is the rejected one."""
+    compactness_ratio: Annotated[float, Meta(ge=1)] = 1.5
+    """How many times as long the rejected side of such a pair must be."""
+
+
+class RunSettings(Section, frozen=True, kw_only=True):
+    """How a run is carried out. Nothing here changes what it makes."""
+
+    images_in_flight: Positive = 128
+    """Images that travel at once: enough to keep every model's queue filled."""

@@ -1,0 +1,1 @@
+"""What a run keeps: the ledger, the tables, the folder."""

@@ -1,0 +1,102 @@
+"""A run folder: where everything about one run is.
+
+```
+RUN/recipe.toml      the recipe, resolved
+RUN/ledger.sqlite    every request and reply (unless the recipe names a shared one)
+RUN/images/          rendered scenes
+RUN/tables/          Parquet: captions, questions, thoughts, long_thoughts, drops, sft, preferences
+RUN/exports/         what was written for other tools
+RUN/logs/            of launched servers and of the run itself
+```
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import polars as pl
+
+from lpt.errors import RunError
+from lpt.recipe import Recipe
+from lpt.store.tables import TABLES, empty_frame, read_table
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class Run:
+    """A run folder that exists. Reading one needs no model and takes no lock."""
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self.recipe = recipe
+
+    @staticmethod
+    def create(path: str | Path, recipe: Recipe) -> "Run":
+        """Make the folder, or take an existing one over with this recipe: what the ledger knows stays known."""
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise RunError(f"{path} is a file; a run is a folder: choose another --out")
+        if path.is_dir() and any(path.iterdir()) and not (path / "recipe.toml").exists():
+            raise RunError(f"{path} is not empty and not a run: choose another --out, or empty it")
+        for folder in ("tables", "logs", "exports"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        part = path / ".recipe.toml.part"
+        part.write_text(recipe.toml(), encoding="utf-8")
+        part.replace(path / "recipe.toml")
+        return Run(path, recipe)
+
+    @staticmethod
+    def open(path: str | Path) -> "Run":
+        """Open a run that is there.
+
+        Raises:
+            RunError: no such folder, or it is not a run.
+        """
+        path = Path(path)
+        if not (path / "recipe.toml").exists():
+            what = "is not a run: it has no recipe.toml" if path.exists() else "does not exist"
+            raise RunError(f"{path} {what}. `lpt run RECIPE --out {path}` makes one")
+        return Run(path, Recipe.load(path / "recipe.toml"))
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger is: the recipe's shared one, or the run's own."""
+        return Path(self.recipe.ledger) if self.recipe.ledger else self.path / "ledger.sqlite"
+
+    @property
+    def images(self) -> Path:
+        """The root that captions' image paths are relative to."""
+        captions = self.recipe.captions
+        if captions.images:
+            return Path(captions.images)
+        if captions.path is None:
+            return self.path / "images"
+        path = Path(captions.path)
+        if captions.source == "docci":
+            return (path if path.is_dir() else path.parent) / "images"
+        return path if path.is_dir() else path.parent
+
+    def table_path(self, name: str) -> Path:
+        """Where a table is, or would be."""
+        return self.path / "tables" / f"{name}.parquet"
+
+    def has(self, name: str) -> bool:
+        """Whether a table has been written."""
+        return self.table_path(name).exists()
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """A table to query; one without rows where it has not been written."""
+        path = self.table_path(name)
+        return pl.scan_parquet(path) if path.exists() else empty_frame(TABLES[name]).lazy()
+
+    def records(self, name: str, kind: type[Record]) -> Iterator[Record]:
+        """A table's records, in its order; none where it has not been written."""
+        path = self.table_path(name)
+        if path.exists():
+            yield from read_table(path, kind)
+
+    def failed_calls(self) -> int:
+        """How many samples the run lacks because a call failed: asking again may bring them."""
+        failed = self.table("drops").filter(pl.col("reason") == "call-failed").select(pl.len())
+        return int(failed.collect().item())

@@ -1,0 +1,155 @@
+"""Tables: records as Parquet, one file a kind, written a row group at a time and put in place whole.
+
+A table is ordered by image hash and, within an image, as the journey tells it. The same records give the same
+bytes.
+"""
+
+import contextlib
+import os
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lpt.errors import StoreError
+from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Thought
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "captions": Caption,
+    "questions": Question,
+    "thoughts": Thought,
+    "long_thoughts": LongThought,
+    "drops": Drop,
+    "sft": Example,
+    "preferences": Pair,
+}
+
+_ROW_GROUP = 8192
+_ARROW: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    float: pa.float64(),
+    tuple: pa.list_(pa.string()),
+}
+
+
+def schema(kind: type[msgspec.Struct]) -> pa.Schema:
+    """The Arrow schema of a record type, derived from its fields."""
+    return pa.schema([_field(name, hint) for name, hint in typing.get_type_hints(kind).items()])
+
+
+def _field(name: str, hint: Any) -> pa.Field:
+    nullable = type(None) in typing.get_args(hint)
+    if nullable:
+        (hint,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+    if typing.get_origin(hint) is typing.Literal:
+        hint = str
+    return pa.field(name, _ARROW[typing.get_origin(hint) or hint], nullable=nullable)
+
+
+class TableWriter:
+    """Writes records of one kind to a Parquet file, which appears under its name only when it is whole.
+
+    Memory is bounded by one row group. An exception on the way leaves no new file and no old one harmed.
+    """
+
+    def __init__(self, path: Path, kind: type[msgspec.Struct]) -> None:
+        self.path = path
+        self.rows = 0
+        self._schema = schema(kind)
+        self._columns = self._schema.names
+        self._buffer: list[msgspec.Struct] = []
+        self._part = path.with_name(f".{path.name}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd", write_statistics=True)
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    def write(self, records: Iterable[msgspec.Struct]) -> None:
+        """Add records, in the order in which they are to stand."""
+        self._buffer.extend(records)
+        while len(self._buffer) >= _ROW_GROUP:
+            self._flush(self._buffer[:_ROW_GROUP])
+            del self._buffer[:_ROW_GROUP]
+
+    def write_frame(self, frame: pl.DataFrame) -> None:
+        """Add a frame's rows; its columns may stand in any order."""
+        self._flush(self._buffer)
+        self._buffer = []
+        table = frame.select(self._columns).to_arrow().cast(self._schema)
+        self._writer.write_table(table, row_group_size=_ROW_GROUP)
+        self.rows += table.num_rows
+
+    def _flush(self, records: list[msgspec.Struct]) -> None:
+        if not records:
+            return
+        columns = [[getattr(record, name) for record in records] for name in self._columns]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self.rows += len(records)
+
+    def close(self) -> None:
+        """Write what is left and put the file in place."""
+        try:
+            self._flush(self._buffer)
+            self._buffer = []
+            self._writer.close()
+            with self._part.open("rb") as file:
+                os.fsync(file.fileno())
+            self._part.replace(self.path)
+        except OSError as error:
+            self.abandon()
+            raise StoreError(f"the table {self.path} could not be written: {error.strerror or error}") from error
+
+    def abandon(self) -> None:
+        """Give up: nothing is left behind."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._writer.close()
+        self._part.unlink(missing_ok=True)
+
+
+def write_table(path: Path, kind: type[msgspec.Struct], records: Iterable[msgspec.Struct]) -> int:
+    """Write a whole table; the number of rows written."""
+    with TableWriter(path, kind) as writer:
+        for record in records:
+            writer.write([record])
+    return writer.rows
+
+
+def read_table(path: Path, kind: type[Record]) -> Iterator[Record]:
+    """Read a table's records in its order, a batch at a time.
+
+    Raises:
+        StoreError: the file is damaged or is not such a table.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from (msgspec.convert(row, kind) for row in batch.to_pylist())
+    except (pa.ArrowException, OSError, msgspec.ValidationError) as error:
+        raise StoreError(f"the table {path} cannot be read: {error}") from error
+
+
+def empty_frame(kind: type[msgspec.Struct]) -> pl.DataFrame:
+    """A frame without rows that has the columns of a record type."""
+    frame = pl.from_arrow(schema(kind).empty_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame

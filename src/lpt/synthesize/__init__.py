@@ -1,0 +1,1 @@
+"""The method, in its order: ask, think, think harder."""

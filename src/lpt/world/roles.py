@@ -1,0 +1,37 @@
+"""The three simulated roles, by name."""
+
+from collections.abc import Callable
+from typing import Final
+
+from lpt.serving.protocol import Responder
+from lpt.world.asker import Asker
+from lpt.world.dials import Dials
+from lpt.world.reasoner import Reasoner
+from lpt.world.student import Student
+
+ROLES: Final[dict[str, Callable[[Dials | None], Responder]]] = {
+    "asker": Asker,
+    "student": Student,
+    "reasoner": Reasoner,
+}
+asker: Final[Responder] = Asker()
+student: Final[Responder] = Student()
+reasoner: Final[Responder] = Reasoner()
+
+
+def role(name: str, dials: Dials | None = None) -> Responder:
+    """A role with its dials set.
+
+    Args:
+        name: asker, student or reasoner.
+        dials: How it errs; the defaults where None.
+
+    Raises:
+        ValueError: There is no such role.
+    """
+    if name not in ROLES:
+        raise ValueError(f"the world has the roles {', '.join(ROLES)}, not {name!r}")
+    return ROLES[name](dials)
+
+
+__all__ = ["ROLES", "Asker", "Dials", "Reasoner", "Student", "asker", "reasoner", "role", "student"]
