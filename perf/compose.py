@@ -1,7 +1,7 @@
 """How long composing a million long thoughts takes, and how much memory.
 
-Makes synthetic tables once (some four hundred thoughts are recombined into a million distinct texts of about 1.2 KB),
-composes them, and prints JSON. `python -m perf.compose [ROWS] [FOLDER]`.
+Makes synthetic tables (four thousand sentences, combined into a million distinct long thoughts of about 1.2 KB, the
+student's words included), composes them, and prints JSON. `python -m perf.compose [ROWS] [FOLDER]`.
 """
 
 import json
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import polars as pl
 
+from lpt.curate.compose import compose
+from lpt.curate.funnel import check
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, LongThought, Question, Thought, digest
 from lpt.store.run import Run
@@ -26,9 +28,11 @@ CUES = ("Wait,", "Hmm,", "Alternatively,")
 THOUGHTS, SAMPLES, QUESTIONS = 3, 3, 8
 LONG_PER_IMAGE = QUESTIONS * THOUGHTS * len(CUES) * SAMPLES
 
-WORDS = """the cube stands left of a tall green cone and its shadow falls towards the lower right corner where two small
-spheres touch each other so that one hides part of the sign which reads stop in white letters on a red board behind
-it I look again at the upper edge because the light there is soft and the texture of the wall seems rough""".split()
+WORDS = tuple(
+    "the cube stands left of a tall green cone and its shadow falls towards the lower right corner where two small "
+    "spheres touch each other so that one hides part of the sign which reads stop in white letters on a red board "
+    "behind it I look again at the upper edge because the light is soft and the wall seems rough".split()  # noqa: SIM905
+)
 
 
 def sentence(rng: random.Random) -> str:
@@ -85,7 +89,7 @@ def make(path: Path, rows: int) -> Run:
                     thought = make_thought(question, t, text(4), rng)
                     thoughts.write([thought])
                     longs.write(
-                        make_long(thought, question, cue, i, text(9 + rng.randrange(5)), rng, leaks)
+                        make_long(thought, question, cue, i, text(10 + rng.randrange(5)), rng, leaks)
                         for cue in CUES
                         for i in range(SAMPLES)
                     )
@@ -145,20 +149,18 @@ def make_long(
 
 def measure(path: Path) -> dict[str, object]:
     """Compose in this process, and say what it took."""
-    from lpt.curate.compose import compose
-    from lpt.curate.funnel import check
-
     run = Run.open(path)
     longs = run.table("long_thoughts")
     rows = longs.select(pl.len()).collect(engine="streaming").item()
-    size = longs.select(pl.col("text").str.len_bytes().mean()).collect(engine="streaming").item()
+    whole = pl.concat_str("prefix", "joint", "cue", "continuation")
+    size = longs.select(whole.str.len_bytes().mean()).collect(engine="streaming").item()
     start = time.perf_counter()
     counts = compose(run)
     seconds = time.perf_counter() - start
     check(counts)
     return {
         "rows": rows,
-        "bytes_per_text": round(size),
+        "bytes_per_long_thought": round(size),
         "seconds": round(seconds, 1),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "kept": {count.stage: count.kept for count in counts},

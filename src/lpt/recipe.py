@@ -5,6 +5,7 @@ line, and the nearest right name. `recipe.toml()` prints it fully resolved, and 
 """
 
 import difflib
+import re
 import sys
 import types
 import typing
@@ -58,7 +59,7 @@ class Recipe(Section, frozen=True, kw_only=True):
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             raise RecipeError(f"there is no recipe at {path}") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -74,9 +75,9 @@ class Recipe(Section, frozen=True, kw_only=True):
             raise RecipeError(f"{name} is not valid TOML: {error}") from error
         lines = _key_lines(text)
         for override in overrides:
-            key, value = _override(override)
-            _put(data, key, value, override)
-            lines[key] = 0
+            path, value = _override(override)
+            _put(data, path, value, override)
+            lines[".".join(path)] = 0
         return _convert(data, name, lines)
 
     def located(self, base: Path) -> "Recipe":
@@ -119,11 +120,12 @@ class Recipe(Section, frozen=True, kw_only=True):
         return "\n".join(_toml(msgspec.to_builtins(self), ())).strip() + "\n"
 
     def check_models(self) -> None:
-        """See that the three stages are there and name models that exist.
+        """See that the three stages are there, name models that exist, and ask for what can be had.
 
         Raises:
-            RecipeError: naming the stage and the nearest right name.
+            RecipeError: naming the setting and, for a model, the nearest right name.
         """
+
         for stage in ("ask", "think", "think_harder"):
             settings = getattr(self, stage)
             if settings is None:
@@ -133,26 +135,45 @@ class Recipe(Section, frozen=True, kw_only=True):
                 raise RecipeError(
                     f'{stage}.model is "{settings.model}", but there is no [models.{settings.model}]{hint}'
                 )
+            samples = getattr(settings, "samples", 1)
+            if samples > 1 and settings.temperature == 0:
+                raise RecipeError(
+                    f"{stage}.samples is {samples} with {stage}.temperature = 0: all of them would be the same, and "
+                    f"some servers refuse. Set {stage}.samples = 1, or a temperature above 0"
+                )
+        assert self.think_harder, "seen to above"
+        cues = [cue.rstrip() for cue in self.think_harder.cues]
+        if twice := [cue for i, cue in enumerate(cues) if cue in cues[:i]]:
+            raise RecipeError(f'think_harder.cues holds "{twice[0]}" twice (white space at its end does not count)')
         for name, model in self.models.items():
-            if (model.url is None) == (model.launch is None):
+            if bool(model.url) == bool(model.launch):
                 raise RecipeError(
                     f"models.{name} needs `url` (a server that runs) or `launch` (a command to start one), not both"
                 )
 
 
-def _override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not key:
+def _override(text: str) -> tuple[list[str], Any]:
+    key, _, value = text.partition("=")
+    try:
+        text.encode()
+        inner: Any = tomllib.loads(f"{key} = 0")
+    except ValueError:  # not a key, or not text
+        inner = 0
+    path: list[str] = []
+    while isinstance(inner, dict) and len(inner) == 1:
+        ((part, inner),) = inner.items()
+        path.append(part)
+    if not path or inner != 0 or "=" not in text:
         raise RecipeError(f'--set wants key=value, as in --set think.samples=4; got "{text}"')
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value.strip()
+        (found,) = tomllib.loads(f"value = {value}").items()
+        return path, found[1]
+    except ValueError:  # not TOML, or more than one value
+        return path, value.strip()
 
 
-def _put(data: dict[str, Any], key: str, value: Any, override: str) -> None:
-    *parents, last = key.split(".")
+def _put(data: dict[str, Any], path: list[str], value: Any, override: str) -> None:
+    *parents, last = path
     for parent in parents:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
@@ -162,6 +183,7 @@ def _put(data: dict[str, Any], key: str, value: Any, override: str) -> None:
 
 def _convert(data: dict[str, Any], name: str, lines: Mapping[str, int]) -> Recipe:
     def where(path: str) -> str:
+        path = re.sub(r"\[\d+\]", "", path)
         while path and path not in lines:
             path = path.rpartition(".")[0]
         line = lines.get(path, 0)
@@ -170,12 +192,33 @@ def _convert(data: dict[str, Any], name: str, lines: Mapping[str, int]) -> Recip
     for path, known in _unknown(data, Recipe, ""):
         key = path.rpartition(".")[2]
         raise RecipeError(f"{where(path)}: there is no setting `{path}`{_nearest(key, known)}")
+    at = ""
     try:
+        models = data.get("models")
+        for key, model in models.items() if isinstance(models, dict) else ():
+            at = f"models.{key}"  # a dict's keys are missing from the paths that msgspec gives
+            msgspec.convert(model, ModelSettings, strict=True)
+        at = ""
         return msgspec.convert(data, Recipe, strict=True)
     except msgspec.ValidationError as error:
-        message, _, at = str(error).partition(" - at `$")
-        path = at.strip("`").lstrip(".").replace("[...]", "")
-        raise RecipeError(f"{where(path)}: `{path or name}`: {message[:1].lower()}{message[1:]}") from None
+        message, _, inner = str(error).partition(" - at `$")
+        inner = inner.strip("`").replace("[...]", "")
+        path = f"{at}{inner}".lstrip(".")
+        message = f"{message[:1].lower()}{message[1:]}".replace(" | null", "").replace("`object`", "a section")
+        hint = ""
+        if message.startswith("invalid enum value"):
+            hint = f"; it can be {', '.join(_values(ModelSettings if at else Recipe, inner.lstrip('.')))}"
+        raise RecipeError(f"{where(path)}: `{path or name}`: {message}{hint}") from None
+
+
+def _values(kind: Any, path: str) -> tuple[str, ...]:
+    """The values that the setting at a path can have, where they are few."""
+    for part in path.split("."):
+        section = next(k for k in (kind, *typing.get_args(kind)) if isinstance(k, type) and issubclass(k, Section))
+        kind = {field.name: field.type for field in msgspec.structs.fields(section)}[part.partition("[")[0]]
+    while typing.get_origin(kind) is not typing.Literal:
+        kind = typing.get_args(kind)[0]
+    return typing.get_args(kind)
 
 
 def _unknown(data: Any, kind: Any, path: str) -> Iterator[tuple[str, list[str]]]:
@@ -222,8 +265,8 @@ def _key_lines(text: str) -> dict[str, int]:
 
 def _toml(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     """Write plain values first, then sub-tables: the order that TOML asks for."""
-    plain = {key: value for key, value in table.items() if value is not None and not isinstance(value, dict)}
-    if path and (plain or not table):
+    plain = {key: value for key, value in table.items() if value is not None and not (value and isinstance(value, dict))}
+    if path and plain:
         yield ""
         yield f"[{'.'.join(_key(part) for part in path)}]"
     for key, value in plain.items():

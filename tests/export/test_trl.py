@@ -31,7 +31,7 @@ def test_the_prompt_ends_in_the_prefix_and_the_completion_in_the_end_of_the_turn
         f"<|im_start|>user\n{PICTURE}What colour is it?\n(A) red\n(B) blue<|im_end|>\n"
         "<|im_start|>assistant\n<think> It looks blue."
     )
-    assert row["completion"].rstrip("\n") == example(A).target + "<|im_end|>"
+    assert row["completion"] == example(A).target + "<|im_end|>"
     assert (tmp_path / "out" / row["images"][0]).is_file()
 
 
@@ -41,8 +41,8 @@ def test_pairs_hold_what_they_share_in_both_sides_and_in_a_column(run, tmp_path)
     assert row["prompt"].endswith("<|im_start|>assistant\n")
     assert row["prompt"].count(PICTURE) == 1
     assert row["shared"] == "<think> It looks blue."
-    assert row["chosen"].rstrip("\n") == pair(A).chosen + "<|im_end|>"
-    assert row["rejected"].rstrip("\n") == pair(A).rejected + "<|im_end|>"
+    assert row["chosen"] == pair(A).chosen + "<|im_end|>"
+    assert row["rejected"] == pair(A).rejected + "<|im_end|>"
     assert row["chosen"].startswith(row["shared"])
     assert row["rejected"].startswith(row["shared"])
 
@@ -51,7 +51,7 @@ def test_what_pairs_share_can_go_to_the_prompt(run, tmp_path):
     export(run, "trl", tmp_path / "out", shared="prompt")
     (row,) = rows(tmp_path / "out", "lpt_preferences_train")
     assert row["prompt"].endswith("<|im_start|>assistant\n<think> It looks blue.")
-    assert (row["shared"] + row["chosen"]).rstrip("\n") == pair(A).chosen + "<|im_end|>"
+    assert (row["shared"] + row["chosen"]) == pair(A).chosen + "<|im_end|>"
     with pytest.raises(UserError):
         export(run, "trl", tmp_path / "out", shared="nowhere")
 

@@ -40,14 +40,14 @@ def export(
 ) -> None:
     """Write the SFT and preference sets for a trainer, images beside them."""
     import msgspec
-    from rich.console import Console
     from rich.progress import Progress
 
     from lpt.export import export as write
+    from lpt.look import console
     from lpt.store.run import Run
 
     opened = Run.open(run)
-    talk = Console(stderr=True)
+    talk = console.talk()
     given = {"prefix": prefix, "template": template, "shared": shared}
     options: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     if allow_missing_images:

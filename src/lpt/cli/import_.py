@@ -17,17 +17,16 @@ def published(
     """Load the authors' recorded outputs into a run, grade them, and compose its sets."""
     import warnings
 
-    from rich.console import Console
-
     from lpt.curate.compose import compose
     from lpt.imports.published import import_published
+    from lpt.look import console
     from lpt.look.status import print_status
 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         run = import_published(folder, out, images)
-    talk = Console(stderr=True)
+    talk = console.talk()
     for warning in told:
         talk.print(f"warning: {warning.message}", style="yellow", markup=False)
     compose(run)
-    print_status(run, Console())
+    print_status(run, console.data())

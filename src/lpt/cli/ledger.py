@@ -11,8 +11,7 @@ def ledger(
     json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show calls, tokens and money by stage and model."""
-    from rich.console import Console
-
+    from lpt.look import console
     from lpt.look.spending import print_spending, spending_json
     from lpt.store.run import Run
 
@@ -20,4 +19,4 @@ def ledger(
     if json:
         typer.echo(spending_json(opened))
     else:
-        print_spending(opened, Console())
+        print_spending(opened, console.data())

@@ -24,10 +24,9 @@ def run(
     What was answered before is never asked again: after a crash, a Ctrl-C or an edit of the recipe, the same
     command goes on from there.
     """
-    from rich.console import Console
-
     from lpt.curate.compose import compose
     from lpt.errors import Interrupted, UserError
+    from lpt.look import console
     from lpt.look.progress import Progress
     from lpt.look.status import print_status
     from lpt.pipeline import synthesize
@@ -37,7 +36,7 @@ def run(
         raise UserError(f'--until is "{until}"; it can be ask, think or think_harder')
     loaded = Recipe.load(recipe, set_ or [])
     loaded.check_models()
-    talk = Console(stderr=True)
+    talk = console.talk()
     used_by = {
         stage: settings.model
         for stage, settings in (("ask", loaded.ask), ("think", loaded.think), ("think_harder", loaded.think_harder))
@@ -49,7 +48,7 @@ def run(
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}.\nTo go on: the same command again") from None
     compose(made)
-    print_status(made, Console())
+    print_status(made, console.data())
     failed = made.failed_calls()
     if failed:
         talk.print(

@@ -15,9 +15,8 @@ def show(
     prompts: Annotated[bool, typer.Option(help="Also print the prompts and raw replies from the ledger.")] = False,
 ) -> None:
     """Show one example with its lineage: caption, question, thought, cue, long thought, verdicts, sets."""
-    from rich.console import Console
-
+    from lpt.look import console
     from lpt.look.show import show_record
     from lpt.store.run import Run
 
-    show_record(Run.open(run), id, Console(), prompts=prompts)
+    show_record(Run.open(run), id, console.data(), prompts=prompts)

@@ -13,8 +13,7 @@ def status(
     ] = False,
 ) -> None:
     """Show what was made at each stage, what was kept, and why the rest was dropped."""
-    from rich.console import Console
-
+    from lpt.look import console
     from lpt.look.status import print_status, status_json
     from lpt.store.run import Run
 
@@ -22,4 +21,4 @@ def status(
     if json:
         typer.echo(status_json(opened))
     else:
-        print_status(opened, Console())
+        print_status(opened, console.data())

@@ -58,7 +58,7 @@ class Useless(NamedTuple):
 
     @staticmethod
     def of_run(run: Run) -> "Useless":
-        """Read them from the drops. (A drop of think_harder may name a thought: that of a call that failed.)"""
+        """Read them from the drops. One of think_harder may name a thought: that of a call that failed."""
         drops = run.table("drops").select("stage", id="record").unique().collect()
         thoughts, long_thoughts = (
             drops.filter(pl.col("stage") == stage).select("id") for stage in ("think", "think_harder")

@@ -8,14 +8,15 @@ the chosen are read again and written, a range at a time, in the order of the ta
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import repeat
 
 import polars as pl
 
-from lpt.curate import candidates, filters, preferences, sft, turns
+from lpt.curate import candidates, filters, preferences, select, sft, turns
 from lpt.curate.candidates import Range
 from lpt.curate.funnel import StageCount, funnel
 from lpt.errors import RunError, StoreError
-from lpt.records import STAGES, Drop, Example, Pair, Stage, digest
+from lpt.records import STAGES, Drop, Example, Pair, Stage
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter, empty_frame
 
@@ -136,7 +137,7 @@ def _examples(frame: pl.DataFrame, questions: pl.DataFrame, chosen: sft.Chosen) 
     columns = [field for field in Example.__struct_fields__ if field != "id"]
     every = pl.concat([rows.select(*columns, "asked") for rows in (made, direct)])
     every = every.sort("image", "asked", "question", pl.col("set").cast(_SETS), "category", "source")
-    return every.with_columns(_ids("example", every["set"], every["source"]))
+    return every.with_columns(select.digests("id", ["example"], every["set"], every["source"]))
 
 
 def _pairs(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -155,12 +156,8 @@ def _pairs(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         .sort("image", "asked", "question", "category", "chosen_source")
     )
     assert every.height == pairs.height
-    every = every.with_columns(_ids("pair", every["chosen_source"], every["rejected_source"]))
+    every = every.with_columns(select.digests("id", ["pair"], every["chosen_source"], every["rejected_source"]))
     return every.select(Pair.__struct_fields__)
-
-
-def _ids(kind: str, *parts: pl.Series) -> pl.Series:
-    return pl.Series("id", [digest(kind, *row) for row in zip(*parts, strict=True)], dtype=pl.String)
 
 
 def _drops(run: Run, curated: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -176,5 +173,5 @@ def _drops(run: Run, curated: dict[str, pl.DataFrame]) -> pl.DataFrame:
 
 def _drop_ids(stage: str, rows: pl.DataFrame) -> pl.Series:
     """The ids that `Drop.make` gives."""
-    reasons = rows.select("record", "reason", "detail").iter_rows()
-    return pl.Series("id", [digest("drop", stage, *reason, 0) for reason in reasons], dtype=pl.String)
+    reasons = (rows[name] for name in ("record", "reason", "detail"))
+    return select.digests("id", ["drop", stage], *reasons, repeat("0", rows.height))

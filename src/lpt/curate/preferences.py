@@ -48,12 +48,16 @@ def pair(notes: pl.DataFrame, settings: CurateSettings, seed: int) -> Paired:
 
     # Both sides of a pair are learnt from in full, the words before the cue included.
     drop(chosen.filter(~pl.col("clean")), "prefix-dropped")
-    usable = notes.filter("clean")
+    usable = notes.filter(pl.col("clean") & pl.col("category").is_in(["X", "X→X", "O→X", "O→O"]))
+    if not settings.compactness:
+        usable = usable.filter(pl.col("category") != "O→O")
+    usable = usable.with_columns(select.draws(usable["id"], seed, "rejected")).sort("draw", "id")
     chosen = chosen.filter("clean")
     distinct = select.first_of_each(chosen, "question", "print")
+    distinct = distinct.with_columns(select.draws(distinct["id"], seed, "chosen")).sort("draw", "id")
     drop(chosen.join(distinct, on="id", how="anti"), "already-chosen")
 
-    back = _back(distinct.filter(pl.col("category") == BACK), usable, seed)
+    back = _back(distinct.filter(pl.col("category") == BACK), usable)
     forward = _forward(distinct.filter(pl.col("category") == "O"), usable, settings, seed)
     candidates = pl.concat([back, forward]).with_columns(category=pl.col("pair"))
     unpaired = candidates.filter(pl.col("rejected").is_null())
@@ -69,15 +73,13 @@ def pair(notes: pl.DataFrame, settings: CurateSettings, seed: int) -> Paired:
     return Paired(pairs, pl.concat(reasons))
 
 
-def _back(chosen: pl.DataFrame, usable: pl.DataFrame, seed: int) -> pl.DataFrame:
+def _back(chosen: pl.DataFrame, usable: pl.DataFrame) -> pl.DataFrame:
     """Pair the i-th X→O of a wrong thought with its i-th rejected text: the thought itself, then its X→X."""
     rejected = usable.filter(pl.col("category").is_in(["X", "X→X"]))
     rejected = select.first_of_each(rejected, "question", "origin", "print")
-    rejected = rejected.with_columns(select.draws(rejected["id"], seed, "rejected"))
     rejected = rejected.sort(pl.col("category") != "X", "draw", "id").select(
         "question", "origin", _place("question", "origin"), rejected="id", against="category"
     )
-    chosen = chosen.with_columns(select.draws(chosen["id"], seed, "chosen")).sort("draw", "id")
     there = rejected.select("question", "origin").unique().with_columns(some=pl.lit(value=True))
     return (
         chosen.with_columns(_place("question", "origin"))
@@ -97,22 +99,20 @@ def _back(chosen: pl.DataFrame, usable: pl.DataFrame, seed: int) -> pl.DataFrame
 def _forward(chosen: pl.DataFrame, usable: pl.DataFrame, settings: CurateSettings, seed: int) -> pl.DataFrame:
     """Pair each O with one of what its question has to reject, each kind being as likely as another."""
     wrong = usable.filter(pl.col("category").is_in(["O→X", "X", "X→X"]))
-    own = [wrong.filter(pl.col("category") == "O→X").select("id", "category", "thought")]
+    own = [wrong.filter(pl.col("category") == "O→X").select("id", "draw", "category", "thought")]
     if settings.compactness:
         longer = usable.filter(pl.col("category") == "O→O").join(
             chosen.select("thought", short="length"), on="thought", how="inner"
         )
         longer = longer.filter(pl.col("length") >= settings.compactness_ratio * pl.col("short"))
-        own.append(longer.select("id", "category", "thought"))
-    theirs = wrong.filter(pl.col("category") != "O→X").select("id", "category", "question")
+        own.append(longer.select("id", "draw", "category", "thought"))
+    theirs = wrong.filter(pl.col("category") != "O→X").select("id", "draw", "category", "question")
 
     # Each kind's rejected texts stand in a row, drawn once; the chosen of a question take them in turn.
     def lined(rows: pl.DataFrame, by: str) -> pl.DataFrame:
-        rows = rows.with_columns(select.draws(rows["id"], seed, "rejected")).sort("draw", "id")
-        rows = rows.with_columns(_place(by, "category"), size=pl.len().over(by, "category"))
+        rows = rows.sort("draw", "id").with_columns(_place(by, "category"), size=pl.len().over(by, "category"))
         return rows.select(by, "place", "size", rejected="id", against="category")
 
-    chosen = chosen.with_columns(select.draws(chosen["id"], seed, "chosen")).sort("draw", "id")
     chosen = chosen.with_columns(turn=_place("question"))
     found = [
         chosen.join(lined(rows, by), on=by, how="inner").filter(pl.col("turn") % pl.col("size") == pl.col("place"))

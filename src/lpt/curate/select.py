@@ -4,16 +4,33 @@ Every draw is a function of (seed, record id, purpose), so neither the order of 
 partitions changes it.
 """
 
-import polars as pl
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
-from lpt.records import draw
+import polars as pl
 
 _DEEPEST = 1000  # 2^-1000 is about as small as a weight can be told from nothing
 
 
+def digests(name: str, parts: Sequence[str], *columns: Iterable[str]) -> pl.Series:
+    """`records.digest(*parts, *row)` for each row, several times as fast."""
+    head = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        head.update(f"{len(part.encode())}:{part}".encode())
+
+    def one(row: tuple[str, ...]) -> str:
+        hasher = head.copy()
+        hasher.update("".join([f"{len(part.encode())}:{part}" for part in row]).encode())
+        return hasher.hexdigest()
+
+    return pl.Series(name, [one(row) for row in zip(*columns, strict=True)], dtype=pl.String)
+
+
 def draws(ids: pl.Series, seed: int, purpose: str) -> pl.Series:
-    """A number in [0, 1) for each id."""
-    return pl.Series("draw", [draw(seed, record, purpose) for record in ids], dtype=pl.Float64)
+    """A number in [0, 1) for each id: `records.draw`."""
+    names = digests("draw", [str(seed)], ids, repeat(purpose, len(ids)))
+    return pl.Series("draw", [int(name[:13], 16) / 16**13 for name in names], dtype=pl.Float64)
 
 
 def weighted(pool: pl.DataFrame, seed: int, purpose: str) -> pl.DataFrame:

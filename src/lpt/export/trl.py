@@ -62,8 +62,15 @@ def export(
 
 class _Text(Rows):
     def __init__(self, renderer: Renderer, *, given: bool) -> None:
-        self._split = renderer.split
+        self._renderer = renderer
         self._given = given
+        ending = renderer.ending()
+        self._behind = ending[len(ending.rstrip()) :]
+
+    def _split(self, system: str, prompt: str, prefix: str, target: str) -> tuple[str, str]:
+        given, learnt = self._renderer.split(system, prompt, prefix, target)
+        # TRL adds another end of turn to a text that does not end in one, such as to one with a newline behind it.
+        return given, learnt
 
     def example(self, example: Example, turn: Turn, image: str) -> dict[str, Any]:
         prompt, completion = self._split(turn.system, turn.prompt, turn.prefix, turn.target)

@@ -42,17 +42,18 @@ def _row(after: str, questions: pl.LazyFrame, mislabelled: set[str]) -> Noise:
 
 def _mislabelled(run: Run) -> set[str]:
     """The questions whose answer is not the scene's."""
-    from lpt import world  # noqa: PLC0415 (numpy is needed only here)
+    from lpt.world.questions import truth  # noqa: PLC0415 (the world is needed only here)
+    from lpt.world.scene import Scene, scene  # noqa: PLC0415
 
     captions = run.table("captions").select("id", "source_id").collect()
     names = dict(captions.iter_rows())
     columns = ("id", "caption", "stem", "options", "answer")
     wrong: set[str] = set()
-    scenes: dict[str, world.Scene] = {}
+    scenes: dict[str, Scene] = {}
     for id_, caption, stem, options, answer in run.table("questions").select(columns).collect().iter_rows():
         if caption not in scenes:
             style, seed, index = names[caption].rsplit("-", 2)
-            scenes = {caption: world.scene(int(seed), int(index), style)}  # questions come caption by caption
-        if world.truth(scenes[caption], stem, options) != options[LETTERS.index(answer)]:
+            scenes = {caption: scene(int(seed), int(index), style)}  # questions come caption by caption
+        if truth(scenes[caption], stem, options) != options[LETTERS.index(answer)]:
             wrong.add(id_)
     return wrong

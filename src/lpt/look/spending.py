@@ -49,9 +49,9 @@ def print_spending(run: Run, console: Console) -> None:
     with opened(run) as ledger:
         rows = spending(run, ledger)
         failures = ledger.failures()
-    table = Table(title=f"Ledger {run.ledger_path}", title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for name in ("stage", "model"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in (
         "calls",
         "failed",
@@ -63,7 +63,7 @@ def print_spending(run: Run, console: Console) -> None:
         "money",
         "time in calls",
     ):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["stage"],
@@ -84,6 +84,7 @@ def print_spending(run: Run, console: Console) -> None:
             f"{total['money']:,.4f}",
             duration(total["seconds"]),
         )
+    console.print(f"Ledger {run.ledger_path}", highlight=False, markup=False)
     console.print(table)
     for (stage, kind), count in failures.items():
         console.print(f"failed: {count} calls of {stage} ({kind})", style="yellow")

@@ -54,11 +54,12 @@ class Recorded:
             return Reply(choices=tuple(known[key] for key in keys), attempts=0)
         for first, count in _gaps([key in known for key in keys]):
             part = msgspec.structs.replace(request, seed=request.seed + first, n=count)
-            reply = await self._ask(part, body, keys[first : first + count])
-            known.update((choice.key, choice) for choice in reply.choices)
+            await self._ask(part, body, keys[first : first + count])
+        # What counts is what is kept: another run on the same ledger may have had its answer first.
+        known = self._ledger.get(keys)
         return Reply(choices=tuple(known[key] for key in keys))
 
-    async def _ask(self, request: Request, body: bytes, keys: list[str]) -> Reply:
+    async def _ask(self, request: Request, body: bytes, keys: list[str]) -> None:
         if self._stop.is_set():
             raise Interrupted("stopped before a new call")
         self.traffic.in_flight += 1
@@ -67,7 +68,8 @@ class Recorded:
         except ModelError as error:
             self.traffic.failed += request.n
             await self._ledger.put_failure(request, self._settings.model, body, error.kind, str(error))
-            self._failed_in_a_row += isinstance(error, Unavailable)
+            # A server that refuses is there.
+            self._failed_in_a_row = self._failed_in_a_row + 1 if isinstance(error, Unavailable) else 0
             if self._failed_in_a_row >= _PATIENCE:
                 raise Down(
                     f"{self._failed_in_a_row} calls in a row went unanswered. The last one: {error}\n"
@@ -85,7 +87,6 @@ class Recorded:
         self.traffic.prompt_tokens += reply.usage.prompt_tokens
         self.traffic.completion_tokens += reply.usage.completion_tokens
         self.traffic.cached_tokens += reply.usage.cached_tokens
-        return reply
 
 
 def _gaps(known: list[bool]) -> Iterator[tuple[int, int]]:
@@ -100,7 +101,7 @@ def _gaps(known: list[bool]) -> Iterator[tuple[int, int]]:
 
 
 def _clean(choice: Choice, key: str) -> Choice:
-    """A choice as the ledger can hold it, so that hearing it and recalling it give the same text."""
+    """A choice under its key, as the ledger can hold it: lone surrogates are no text."""
 
     def storable(text: str) -> str:
         return text.encode("utf-8", "replace").decode()

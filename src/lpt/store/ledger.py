@@ -131,11 +131,16 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the ledger's folder {path.parent} cannot be made: {error.strerror}") from error
         self._reader = _connect(path)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._broken: StoreError | None = None
-        self._writer = threading.Thread(target=self._write_forever, name="ledger", daemon=True)
+        self._writer = threading.Thread(
+            target=self._write_forever, args=[_connect(path)], name="ledger", daemon=True
+        )
         self._writer.start()
 
     def __enter__(self) -> "Ledger":
@@ -155,7 +160,7 @@ class Ledger:
     def get(self, keys: Sequence[str]) -> dict[str, Choice]:
         """The replies that are known, by key."""
         marks = ",".join("?" * len(keys))
-        rows = self._reader.execute(
+        rows = self._read(
             f"SELECT key, text, reasoning, finish_reason, instructed FROM replies WHERE key IN ({marks})",  # noqa: S608 (only question marks)
             [bytes.fromhex(key) for key in keys],
         )
@@ -165,6 +170,12 @@ class Ledger:
             )
             for key, text, reasoning, finish, instructed in rows
         }
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise _store_error(self.path, error) from error
 
     async def put(self, request: Request, model: str, body: bytes, reply: Reply) -> None:
         """Keep a reply; returns when it is committed. Choices carry their keys.
@@ -211,7 +222,7 @@ class Ledger:
             zlib.compress(body, 1),
             request.n,
             outcome,
-            error,
+            error.encode("utf-8", "replace").decode(),  # in the server's own words, which may be no text
             reply.attempts,
             reply.started,
             reply.seconds,
@@ -222,12 +233,7 @@ class Ledger:
         self._queue.put(_Write(call, replies, done, loop))
         await done
 
-    def _write_forever(self) -> None:
-        try:
-            connection = _connect(self.path)
-        except StoreError as error:
-            self._broken = error
-            return
+    def _write_forever(self, connection: sqlite3.Connection) -> None:
         last = False
         while not last:
             batch = [self._queue.get()]
@@ -243,7 +249,7 @@ class Ledger:
                         connection.executemany(
                             _INSERT_REPLY, [(r[0], cursor.lastrowid, *r[1:]) for r in write.replies]
                         )
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, those who wait must hear of it)
                 self._broken = _store_error(self.path, error)
             _settle(writes, self._broken)
         connection.close()
@@ -253,12 +259,12 @@ class Ledger:
         found = self.get([key])
         if key not in found:
             return None
-        row = self._reader.execute(
+        (row,) = self._read(
             "SELECT c.id, stage, model, record, request, outcome, error, attempts, started, seconds,"
             " prompt_tokens, completion_tokens, cached_tokens"
             " FROM replies r JOIN calls c ON c.id = r.call WHERE r.key = ?",
             [bytes.fromhex(key)],
-        ).fetchone()
+        )
         call = CallRow(
             id=row[0],
             stage=row[1],
@@ -278,22 +284,22 @@ class Ledger:
         """What was spent, by stage and model: in all, or only by the calls that brought the replies of `keys`."""
         where = ""
         if keys is not None:
-            self._reader.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (key BLOB PRIMARY KEY)")
-            self._reader.execute("BEGIN")
-            self._reader.execute("DELETE FROM wanted")
+            self._read("CREATE TEMP TABLE IF NOT EXISTS wanted (key BLOB PRIMARY KEY)")
+            self._read("BEGIN")
+            self._read("DELETE FROM wanted")
             self._reader.executemany(
                 "INSERT OR IGNORE INTO wanted VALUES (?)", ((bytes.fromhex(key),) for key in keys)
             )
-            self._reader.execute("COMMIT")
+            self._read("COMMIT")
             where = "WHERE id IN (SELECT call FROM replies JOIN wanted USING (key))"
-        rows = self._reader.execute(_SUM_CALLS.format(where=where)).fetchall()
+        rows = self._read(_SUM_CALLS.format(where=where))
         return [
             Spent(**dict(zip((f.name for f in msgspec.structs.fields(Spent)), row, strict=True))) for row in rows
         ]
 
     def failures(self) -> dict[tuple[str, str], int]:
         """How many calls failed, by stage and kind."""
-        rows = self._reader.execute(
+        rows = self._read(
             "SELECT stage, outcome, COUNT(*) FROM calls WHERE outcome != 'ok' GROUP BY 1, 2 ORDER BY 1, 2"
         )
         return {(stage, outcome): count for stage, outcome, count in rows}
@@ -316,16 +322,20 @@ _INSERT_REPLY = (
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    connection = None
     try:
         connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
+            connection.close()
             raise StoreError(f"the ledger {path} is of version {version}; this lpt writes version {_VERSION}")
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
     except sqlite3.Error as error:
+        if connection:
+            connection.close()
         raise _store_error(path, error) from error
     return connection
 
@@ -347,7 +357,7 @@ def _settle(writes: list[_Write], broken: StoreError | None) -> None:
             loop.call_soon_threadsafe(tell, by_loop, loop_id)
 
 
-def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
+def _store_error(path: Path, error: Exception) -> StoreError:
     text = str(error)
     if "full" in text:
         advice = "the disk is full: make room and run the same command again; what was committed is kept"

@@ -85,10 +85,11 @@ class TableWriter:
 
     def write(self, records: Iterable[msgspec.Struct]) -> None:
         """Add records, in the order in which they are to stand."""
-        self._buffer.extend(records)
-        while len(self._buffer) >= _ROW_GROUP:
-            self._flush(self._buffer[:_ROW_GROUP])
-            del self._buffer[:_ROW_GROUP]
+        for record in records:
+            self._buffer.append(record)
+            if len(self._buffer) == _ROW_GROUP:
+                self._flush(self._buffer)
+                self._buffer = []
 
     def write_frame(self, frame: pl.DataFrame) -> None:
         """Add a frame's rows; its columns may stand in any order."""

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 import msgspec
 
 from lpt.models.base import Choice, Message, Model, Request, Sampling, seed_of
-from lpt.records import Caption, Drop, Question, digest
+from lpt.records import LETTERS, Caption, Drop, Question, digest
 from lpt.settings import AskSettings, ThinkSettings
 from lpt.synthesize import grade, present, prompts
+from lpt.synthesize.grade_forms import normalise
 
 OPTIONS = 4
+_TRIES = 100
+"""Braces that may open nothing before a reply is no JSON: each costs a look at the whole of it."""
 
 _JSON_FORM = (
     'Answer with one JSON object: {"questions": [{"question": …, "options": [four strings], '
@@ -130,22 +133,24 @@ def check(
             )
             continue
         stems.add(_plain(item.stem))
-        name = digest("question", caption.id, index, item.stem, *item.options, right)
+        # The way of showing is drawn from what is asked; the id covers both, since both are what a thought is about.
+        name = digest("asked", caption.id, index, item.stem, *item.options, right)
         options = present.order(item.options, name, seed)
         form = present.answer_format(name, seed, shown.formats)
+        prompt = present.prompt(item.stem, options, form)
         questions.append(
             Question(
-                id=name,
+                id=digest("question", name, system, prompt),
                 caption=caption.id,
                 image=caption.image,
                 index=index,
                 stem=item.stem,
                 options=options,
-                answer="ABCD"[options.index(right)],
+                answer=LETTERS[options.index(right)],
                 kind=kind(item.kind),
                 answer_format=form,
                 system=system,
-                prompt=present.prompt(item.stem, options, form),
+                prompt=prompt,
                 reply=reply,
                 split=caption.split,
             )
@@ -161,9 +166,9 @@ def fault(item: Asked) -> tuple[str, str]:
         return "not-four-options", ""
     if not all(item.options):
         return "empty-option", ""
-    if len({_plain(option) for option in item.options}) != OPTIONS:
+    if len({normalise(option) for option in item.options}) != OPTIONS:
         return "options-alike", ""
-    letters = dict(zip("ABCD", item.options, strict=True))
+    letters = dict(zip(LETTERS, item.options, strict=False))
     letter = grade.grade(f"<answer>{item.answer}</answer>", letters).letter
     if letter is None:
         return "answer-not-an-option", ""
@@ -200,7 +205,7 @@ _KINDS = {
 
 def read(text: str) -> Iterator[Asked]:
     """Read the questions out of a reply, as JSON or as tagged text; whole ones out of a reply that was cut."""
-    text = text.rpartition("</think>")[2]
+    _, text = grade.split_thought(text)
     found = list(_read_json(text))
     yield from found or _read_tagged(text)
 
@@ -208,12 +213,13 @@ def read(text: str) -> Iterator[Asked]:
 def _read_json(text: str) -> Iterator[Asked]:
     # Raw control characters inside strings come from real structured decoders, hence strict=False.
     decoder = json.JSONDecoder(strict=False)
-    at = 0
-    while (at := text.find("{", at)) >= 0:
+    at = failed = 0
+    while failed < _TRIES and (at := text.find("{", at)) >= 0:
         try:
             value, end = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError: not JSON, or a number of thousands of digits
             at += 1  # a cut list: its whole members still stand inside
+            failed += 1
             continue
         items = value.get("questions", [value])
         yield from (
@@ -225,7 +231,7 @@ def _read_json(text: str) -> Iterator[Asked]:
 def _asked(item: dict[str, object]) -> Asked:
     options = item.get("options", item.get("choices", ()))
     if isinstance(options, dict):
-        options = list(options.values())
+        options = [option for _, option in sorted(options.items())]  # by letter, whatever their order
     elif isinstance(options, str):
         options = _lettered(options)
     elif not isinstance(options, list):
@@ -262,7 +268,7 @@ def _lettered(text: str) -> list[str]:
     marks = list(re.finditer(r"(?:^|(?<=\s))\(?([A-J])[).:]\s+", text))
     starts: list[tuple[int, int]] = []
     for mark in marks:
-        if mark.group(1) == "ABCDEFGHIJ"[len(starts) : len(starts) + 1]:
+        if mark.group(1) == LETTERS[len(starts) : len(starts) + 1]:
             starts.append((mark.start(), mark.end()))
     for i, (_, end) in enumerate(starts):
         stop = starts[i + 1][0] if i + 1 < len(starts) else len(text)
@@ -273,15 +279,21 @@ def _lettered(text: str) -> list[str]:
 def _bare(options: tuple[str, ...]) -> tuple[str, ...]:
     """Options without the letters before them, if all have theirs."""
     marks = [re.match(r"\(?([A-J])[).:]\s+", option) for option in options]
-    if all(mark and mark.group(1) == letter for mark, letter in zip(marks, "ABCDEFGHIJ", strict=False)):
-        return tuple(option[mark.end() :].strip() for option, mark in zip(options, marks, strict=True) if mark)
+    lettered = {mark.group(1): option[mark.end() :].strip() for option, mark in zip(options, marks, strict=True) if mark}
+    if sorted(lettered) == list(LETTERS[: len(options)]):
+        return tuple(lettered[letter] for letter in sorted(lettered))  # an answer "A" means the one marked A
     return options
 
 
 def _text(value: object) -> str:
-    return value.strip() if isinstance(value, str) else str(value) if isinstance(value, (int, float)) else ""
+    if isinstance(value, (int, float)):
+        return str(value)
+    # An escape such as \ud83d alone is JSON, but no text.
+    return value.encode("utf-8", "replace").decode().strip() if isinstance(value, str) else ""
 
 
 def _plain(text: str) -> str:
     """Words alone, for comparing: compatibility forms, case, punctuation and spacing set aside."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+    text = unicodedata.normalize("NFKC", text).casefold()
+    # Marks are parts of words: without its vowel signs, Hindi is consonants.
+    return " ".join("".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split())

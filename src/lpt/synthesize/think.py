@@ -23,6 +23,7 @@ async def think(
     Raises:
         ModelError: no reply came. Nothing is said about the question then.
     """
+    prefill = settings.prefill.rstrip()
     user = Message("user", question.prompt, (image,))
     head = (Message("system", question.system),) if question.system else ()
     reply = await model.ask(
@@ -30,7 +31,7 @@ async def think(
             stage="think",
             record=question.id,
             messages=(*head, user),
-            prefill=settings.prefill.rstrip() or None,
+            prefill=prefill or None,
             sampling=Sampling.of(settings),
             seed=seed_of(seed, question.id, "think"),
             n=settings.samples,
@@ -38,7 +39,7 @@ async def think(
             affinity=question.image,
         )
     )
-    thoughts = [read(choice, question, i, settings.prefill) for i, choice in enumerate(reply.choices)]
+    thoughts = [read(choice, question, i, prefill) for i, choice in enumerate(reply.choices)]
     return thoughts, [drop for thought in thoughts if (drop := useless(thought))]
 
 

@@ -13,7 +13,8 @@ from lpt.synthesize import grade, prompts
 
 def cues(settings: ThinkHarderSettings) -> tuple[str, ...]:
     """The cues that each thought is continued after. From scratch there is nothing to cue: one, empty."""
-    return settings.cues if settings.prefix == "student" else ("",)
+    # A turn that is to be continued never ends in white space, and a record says what was sent.
+    return tuple(cue.rstrip() for cue in settings.cues) if settings.prefix == "student" else ("",)
 
 
 def opening(thought: Thought, cue: str, settings: ThinkHarderSettings, seed: int) -> tuple[str, str, str]:
@@ -74,9 +75,12 @@ def read(
     prefix, joint, prefill = opening(thought, cue, settings, seed)
     text = choice.joined()
     whole = prefill + text
-    graded = grade.grade(whole, question.letters, answer=question.answer, format=question.answer_format)
+    # The turn that was handed over is a thought, whether or not `opening` says so with a tag.
+    graded = grade.grade(
+        whole, question.letters, answer=question.answer, format=question.answer_format, in_thought=bool(prefill)
+    )
     return LongThought(
-        id=digest("long thought", thought.id, cue, settings.prefix, index, text),
+        id=digest("long thought", thought.id, cue, settings.prefix, joint, index, text),
         thought=thought.id,
         question=question.id,
         image=question.image,
@@ -86,7 +90,7 @@ def read(
         joint=joint,
         text=text,
         continuation=continuation(text, after=cue or prefix),
-        answer=grade.answer_text(whole),
+        answer=grade.answer_text(whole, in_thought=bool(prefill)),
         letter=graded.letter,
         method=graded.method,
         before=thought.verdict,
@@ -102,12 +106,13 @@ def read(
 def continuation(text: str, *, after: str) -> str:
     """What a reply adds to the thought, up to where the thought is closed.
 
-    Some servers strip the white space with which a reply begins; between two words it is put back.
+    Some servers strip the white space with which a reply begins; between two words it is put back (Chinese and
+    Japanese have none to put back).
     """
-    added = text.partition("</think>")[0].partition("<answer>")[0].rstrip()
+    added = grade.split_thought(text, in_thought=True)[0].partition("<answer>")[0].rstrip()
     if not after:
-        return added.lstrip().removeprefix("<think>").lstrip()
-    return f" {added}" if added[:1].isalnum() else added
+        return added.lstrip()
+    return f" {added}" if added[:1].isalnum() and added[0] < "\u2e80" else added
 
 
 def useless(long: LongThought) -> Drop | None:

@@ -8,37 +8,16 @@ roles       asker (reads captions), student (looks at pixels), reasoner (continu
 ```
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# Read at once, not on demand: some functions have the name of their module (`render`, `scene`), and a module
+# that is imported later would take the name back. No network and no tables are behind any of them.
+from lpt.world.describe import describe
+from lpt.world.dials import Dials
+from lpt.world.questions import Question, questions, truth
+from lpt.world.reading import read
+from lpt.world.render import png, render
+from lpt.world.roles import Asker, Reasoner, Student, role
+from lpt.world.scene import Facts, Scene, scene, scenes
 
-if TYPE_CHECKING:
-    from lpt.world.describe import describe
-    from lpt.world.dials import Dials
-    from lpt.world.questions import Question, questions, truth
-    from lpt.world.reading import read
-    from lpt.world.render import png, render
-    from lpt.world.roles import Asker, Reasoner, Student, role
-    from lpt.world.scene import Facts, Scene, scene, scenes
-
-# Loaded when first used: who wants scenes need not pay for numpy, and nobody pays for what is not asked of.
-_HOMES = {
-    "Asker": "roles",
-    "Dials": "dials",
-    "Facts": "scene",
-    "Question": "questions",
-    "Reasoner": "roles",
-    "Scene": "scene",
-    "Student": "roles",
-    "describe": "describe",
-    "png": "render",
-    "questions": "questions",
-    "read": "reading",
-    "render": "render",
-    "role": "roles",
-    "scene": "scene",
-    "scenes": "scene",
-    "truth": "questions",
-}
 __all__ = [
     "Asker",
     "Dials",
@@ -57,9 +36,3 @@ __all__ = [
     "scenes",
     "truth",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"lpt.world.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 from lpt.world.hearing import Exam
 
 _PAIR: Final = re.compile(
-    r"(?<![\w(])(?:\(([A-J])\)|\b(?:[Oo]ption|[Cc]hoice)\s+([A-J])\b[.:,]?|([A-J])\.)\s*([^\n]{0,80})"
+    r"(?<![\w(])(?:\(([A-J])\)|\b(?:[Oo]ption|[Cc]hoice)\s+([A-J])\b[.:,]?|([A-J])\.)\s*(?=([^\n]{0,80}))"
 )
 _TURNED_DOWN: Final = re.compile(
-    r":\s*(?:this (?:does|seems|is) (?:not|off)|I see no)|^\s*(?:is|does|was) not", re.IGNORECASE
+    r"\s*:?\s*(?:this (?:does not|seems off)|I see no|(?:is|does|was) not)", re.IGNORECASE
 )
 
 
@@ -35,7 +35,7 @@ def claim_of(thought: str, put: Exam) -> Claim:
         if option is None:
             foreign = True
         elif _begins(rest, option):
-            if not _TURNED_DOWN.search(rest[len(option) :]):
+            if not _TURNED_DOWN.match(rest[len(option) :]):
                 mentions.append((match.start(), option))
         elif any(_begins(rest, other) for other in put.options):
             foreign = True  # this letter stood before another of the options

@@ -60,7 +60,7 @@ class Flock(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """All that can be asked about, as it is or as a reader of captions or pixels found it; None: unknown or absent."""
+    """All that can be asked about, as it is or as a reader of words or pixels found it. None: unknown, absent."""
 
     style: str
     things: tuple[Thing, ...] = ()
@@ -86,7 +86,7 @@ class Scene(msgspec.Struct, frozen=True):
     index: int
     facts: Facts
     offsets: tuple[tuple[float, float], ...] = ()
-    """How far each thing stands from the middle of its place, in pixels (x right, y down), aligned with `things`."""
+    """How far each thing stands from its place's middle, pixels (x right, y down), aligned with `things`."""
 
     @property
     def name(self) -> str:

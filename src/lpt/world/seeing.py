@@ -103,7 +103,7 @@ def _reduced(pixels: Floats, grain: int) -> Floats:
 
 
 def _figure(pixels: Floats) -> Floats:
-    """(h, w), 0 to 1: how unlike its row's usual color each pixel is, hue counting more than brightness (shadows)."""
+    """(h, w), 0 to 1: how unlike its row's usual color a pixel is; hue counts more than brightness."""
     usual = np.median(pixels, axis=1, keepdims=True)
     apart = pixels - usual
     bright = apart.mean(-1, keepdims=True)
@@ -204,7 +204,7 @@ def _surface(patch: Floats, mask: npt.NDArray[np.bool_], inks: Floats) -> tuple[
     chosen = patch[mask]
     if len(chosen) < 3:
         return colors, coats
-    # Under a lamp a color keeps its direction and changes its length: the best brightness for each color, within reason.
+    # Under a lamp a color keeps its direction and changes its length: the best brightness for each.
     gain = np.clip((chosen @ _PALETTE.T) / (_PALETTE * _PALETTE).sum(1), 0.5, 1.12)
     misfit = ((chosen[:, None, :] - gain[..., None] * _PALETTE) ** 2).sum(-1)
     nearest = misfit.argmin(1)

@@ -1,7 +1,7 @@
 """The bodies of the objects: outline, surface direction and pattern of each, as fields over pixels.
 
-Only sums, products, quotients and square roots are used: IEEE gives those the same bits on every machine, so a picture is the
-same to the byte wherever it is painted (sines and powers differ in the last bit between math libraries).
+Only sums, products, quotients and square roots are used: IEEE gives those the same bits on every machine, so a
+picture is the same to the byte wherever it is painted (sines and powers differ in the last bit between libraries).
 """
 
 from collections.abc import Callable
@@ -105,9 +105,9 @@ def star(x: Floats, y: Floats) -> Body:
     steep = np.maximum(_root(rise_x * rise_x + rise_y * rise_y), _f(1e-6))
     edge = np.clip(1 + distance / _f(0.3), 0, 1)
     # Rows run down and y runs up: the sign of the vertical slope turns.
-    return Body(
-        distance, (rise_x / steep * edge * _f(0.8), -rise_y / steep * edge * _f(0.8), _root(1 - edge * edge * _f(0.64))), x * 1, y * 1
-    )  # fmt: skip
+    slope = edge * _f(0.8) / steep
+    normal = (rise_x * slope, -rise_y * slope, _root(1 - edge * edge * _f(0.64)))
+    return Body(distance, normal, x * 1, y * 1)
 
 
 def _star_outline(x: Floats, y: Floats) -> Floats:

@@ -113,7 +113,7 @@ class Student:
         return (guess if rng.random() < self.dials.distraction * heat else seen), True
 
     def _frame(self, ask: Ask, thought: str, answer: str, rng: random.Random) -> str:
-        """Puts the tags around, as far as the prefill has not opened or closed them; sometimes spoils the answer."""
+        """Puts the tags around, as far as the prefill has not; sometimes spoils the answer."""
         before = ask.prefill or ""
         body = thought if "<think>" in before else f"<think>{thought}"
         if "</think>" in before:

@@ -14,9 +14,9 @@ from lpt.world.words import GROUNDS, PATTERNS, PLAIN, RICH, SHAPES, SIGN_WORDS, 
 
 Floats = npt.NDArray[np.floating[Any]]
 
-GRAIN: Final = {RICH: 4, PLAIN: 8}
-"""Picture pixels to a pixel of the glance: 112 x 84 for rich scenes, 21 x 21 for plain ones."""
-_REACH: Final = {RICH: (15, 13), PLAIN: (4, 4)}
+GRAIN: Final = {RICH: 4, PLAIN: 4}
+"""Picture pixels to a pixel of the glance: 112 x 84 for rich scenes, 42 x 42 for plain ones."""
+_REACH: Final = {RICH: (15, 13), PLAIN: (6, 6)}
 """Half a window, glance pixels: wide and high enough for the largest object and what surrounds it."""
 SHIFTS: Final = {RICH: (2, 1), PLAIN: (0, 0)}
 """How far from the middle of a place the eye looks for its object, glance pixels."""
