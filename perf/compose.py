@@ -28,11 +28,10 @@ CUES = ("Wait,", "Hmm,", "Alternatively,")
 THOUGHTS, SAMPLES, QUESTIONS = 3, 3, 8
 LONG_PER_IMAGE = QUESTIONS * THOUGHTS * len(CUES) * SAMPLES
 
-WORDS = tuple(
-    "the cube stands left of a tall green cone and its shadow falls towards the lower right corner where two small "
-    "spheres touch each other so that one hides part of the sign which reads stop in white letters on a red board "
-    "behind it I look again at the upper edge because the light is soft and the wall seems rough".split()  # noqa: SIM905
-)
+TEXT = """the cube stands left of a tall green cone and its shadow falls towards the lower right corner where two
+small spheres touch each other so that one hides part of the sign which reads stop in white letters on a red board
+behind it I look again at the upper edge because the light is soft and the wall seems rough"""
+WORDS = TEXT.split()
 
 
 def sentence(rng: random.Random) -> str:

@@ -87,9 +87,9 @@ def synthesize(
         Interrupted: Ctrl-C; the tables hold the images that had come through.
     """
     recipe.check_models()
-    run = Run.create(out, recipe)
     with ExitStack() as stack:
-        stack.enter_context(_held(run))
+        stack.enter_context(_held(Run.folder(out)))
+        run = Run.create(out, recipe)
         captions, drops = _take_in(run, limit)
         ledger = stack.enter_context(Ledger(run.ledger_path))
         with contextlib.suppress(KeyboardInterrupt):
@@ -99,20 +99,20 @@ def synthesize(
 
 
 @contextlib.contextmanager
-def _held(run: Run) -> Iterator[None]:
+def _held(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process alone.
 
     Raises:
         RunError: another process holds it.
     """
-    with (run.path / ".lock").open("a+") as file:
+    with (folder / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise RunError(
-                f"{run.path} is in use by {holder}: wait for it, or stop it, or choose another --out"
+                f"{folder} is in use by {holder}: wait for it, or stop it, or choose another --out"
             ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()}")
@@ -185,11 +185,12 @@ async def _travel(
                 write = _Tables(tables, run)
                 write.drops(drops)
                 try:
-                    async for trip in trips:
-                        write.trip(trip)
-                        arrived += 1
-                        if watcher:
-                            watcher.arrived()
+                    async with contextlib.aclosing(trips):  # calls end before the fleet that they go to
+                        async for trip in trips:
+                            write.trip(trip)
+                            arrived += 1
+                            if watcher:
+                                watcher.arrived()
                     complete = True
                 except Interrupted:
                     pass  # what has arrived is worth a table; it is raised again below, when it is safe

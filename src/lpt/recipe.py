@@ -100,18 +100,14 @@ class Recipe(Section, frozen=True, kw_only=True):
             captions=replace(
                 self.captions, source=source, path=at(self.captions.path), images=at(self.captions.images)
             ),
-            models={
-                name: replace(model, template=template(model.template)) for name, model in self.models.items()
-            },
+            models={name: replace(model, template=template(model.template)) for name, model in self.models.items()},
             ask=self.ask and replace(self.ask, prompt=at(self.ask.prompt)),
             think=self.think and replace(self.think, prompt=at(self.think.prompt)),
             think_harder=self.think_harder and replace(self.think_harder, prompt=at(self.think_harder.prompt)),
             curate=replace(
                 self.curate,
                 filters=self.curate.filters
-                and tuple(
-                    str(base / f) if f.partition(":")[0].endswith(".py") else f for f in self.curate.filters
-                ),
+                and tuple(str(base / f) if f.partition(":")[0].endswith(".py") else f for f in self.curate.filters),
             ),
         )
 
@@ -125,7 +121,6 @@ class Recipe(Section, frozen=True, kw_only=True):
         Raises:
             RecipeError: naming the setting and, for a model, the nearest right name.
         """
-
         for stage in ("ask", "think", "think_harder"):
             settings = getattr(self, stage)
             if settings is None:
@@ -138,8 +133,8 @@ class Recipe(Section, frozen=True, kw_only=True):
             samples = getattr(settings, "samples", 1)
             if samples > 1 and settings.temperature == 0:
                 raise RecipeError(
-                    f"{stage}.samples is {samples} with {stage}.temperature = 0: all of them would be the same, and "
-                    f"some servers refuse. Set {stage}.samples = 1, or a temperature above 0"
+                    f"{stage}.samples is {samples} with {stage}.temperature = 0: all would be the same, and some "
+                    f"servers refuse. Set {stage}.samples = 1, or a temperature above 0"
                 )
         assert self.think_harder, "seen to above"
         cues = [cue.rstrip() for cue in self.think_harder.cues]
@@ -265,15 +260,15 @@ def _key_lines(text: str) -> dict[str, int]:
 
 def _toml(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     """Write plain values first, then sub-tables: the order that TOML asks for."""
-    plain = {key: value for key, value in table.items() if value is not None and not (value and isinstance(value, dict))}
+    plain = {key: value for key, value in table.items() if value is not None}
+    tables = {key: plain.pop(key) for key, value in table.items() if value and isinstance(value, dict)}
     if path and plain:
         yield ""
         yield f"[{'.'.join(_key(part) for part in path)}]"
     for key, value in plain.items():
         yield f"{_key(key)} = {_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _toml(value, (*path, key))
+    for key, value in tables.items():
+        yield from _toml(value, (*path, key))
 
 
 def _key(key: str) -> str:

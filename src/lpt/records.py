@@ -30,9 +30,7 @@ def digest(*parts: object) -> str:
     """
     hasher = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = (
-            b"" if part is None else part if isinstance(part, bytes) else str(part).encode("utf-8", "replace")
-        )
+        data = b"" if part is None else part if isinstance(part, bytes) else str(part).encode("utf-8", "replace")
         hasher.update(f"{'-' if part is None else len(data)}:".encode())
         hasher.update(data)
     return hasher.hexdigest()

@@ -60,6 +60,11 @@ BACK, MIDDLE, FRONT = (
             "The blue cube|The blue ball|The red cone",
             "The blue cube",
         ),
+        (
+            "Which of these objects is farther to the right than the blue cube?",
+            "The red ball|The blue ball|The red cone",
+            "The blue ball",
+        ),
         ("How many balls are there?", "One|Two|Three|Four", "Two"),
         ("How many birds can be counted?", "Two|Three|Four|Five", "Three"),
         (

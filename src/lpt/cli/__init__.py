@@ -38,5 +38,7 @@ def main() -> None:
     try:
         app()
     except LptError as error:
-        print(f"lpt: {error}", file=sys.stderr)  # noqa: T201 (the one place where errors are said)
+        from lpt.look.safe import safe  # a message may quote a server or a file
+
+        print(f"lpt: {safe(str(error))}", file=sys.stderr)  # noqa: T201 (the one place where errors are said)
         sys.exit(error.exit_code)

@@ -54,6 +54,6 @@ def run(
         talk.print(
             f"{failed} calls failed and count as drops; the same command again asks for them anew.", style="yellow"
         )
-    talk.print(f"\nSets, tables and the ledger: {out}", highlight=False)
-    talk.print(f"Look at one example:         lpt show {out}", highlight=False)
-    talk.print(f"Export for a trainer:        lpt export {out} --to llamafactory", highlight=False)
+    talk.out(f"\nSets, tables and the ledger: {out}", highlight=False)
+    talk.out(f"Look at one example:         lpt show {out}", highlight=False)
+    talk.out(f"Export for a trainer:        lpt export {out} --to llamafactory", highlight=False)

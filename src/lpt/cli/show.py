@@ -12,11 +12,24 @@ def show(
         Optional[str],  # noqa: UP045 (typer reads it at run time on 3.10)
         typer.Argument(help="The id of any record, or its start. Without it: a typical example of the SFT set."),
     ] = None,
-    prompts: Annotated[bool, typer.Option(help="Also print the prompts and raw replies from the ledger.")] = False,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Also print the prompts and raw replies from the ledger.")
+    ] = False,
+    svg: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Draw it into this file instead: image, question, thought, cue and long thought."),
+    ] = None,
 ) -> None:
     """Show one example with its lineage: caption, question, thought, cue, long thought, verdicts, sets."""
     from lpt.look import console
-    from lpt.look.show import show_record
+    from lpt.look.show import find, show_record
     from lpt.store.run import Run
 
-    show_record(Run.open(run), id, console.data(), prompts=prompts)
+    opened = Run.open(run)
+    if svg is None:
+        show_record(opened, id, console.data(), prompts=prompts)
+        return
+    from lpt.look.figure import draw
+
+    svg.write_text(draw(opened, find(opened, id)), encoding="utf-8")
+    typer.echo(svg)

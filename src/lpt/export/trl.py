@@ -70,7 +70,7 @@ class _Text(Rows):
     def _split(self, system: str, prompt: str, prefix: str, target: str) -> tuple[str, str]:
         given, learnt = self._renderer.split(system, prompt, prefix, target)
         # TRL adds another end of turn to a text that does not end in one, such as to one with a newline behind it.
-        return given, learnt
+        return given, learnt.removesuffix(self._behind)
 
     def example(self, example: Example, turn: Turn, image: str) -> dict[str, Any]:
         prompt, completion = self._split(turn.system, turn.prompt, turn.prefix, turn.target)

@@ -61,6 +61,7 @@ class Progress:
         self._arrived = 0
         self._began = clock()
         self._live: Live | None = None
+        self._speaker: threading.Thread | None = None
         self._over = threading.Event()
 
     def __enter__(self) -> "Progress":
@@ -70,7 +71,8 @@ class Progress:
             )
             self._live.start()
         else:
-            threading.Thread(target=self._speak, daemon=True).start()
+            self._speaker = threading.Thread(target=self._speak, daemon=True)
+            self._speaker.start()
         return self
 
     def __exit__(
@@ -79,11 +81,17 @@ class Progress:
         self._over.set()
         if self._live:
             self._live.stop()
-        self._console.print(self.line(), highlight=False, markup=False)
+        if self._speaker:
+            self._speaker.join()
+        self._say()
 
     def _speak(self) -> None:
         while not self._over.wait(self._every):
-            self._console.print(self.line(), highlight=False, markup=False)
+            self._say()
+
+    def _say(self) -> None:
+        # Soft: a line stays one line, in a log whose width nobody knows.
+        self._console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, images: int, models: dict[str, Traffic]) -> None:
         """The captions are read: from here on there is a total."""

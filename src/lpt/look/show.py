@@ -1,10 +1,9 @@
 """One example in the terminal, with its way back to the caption.
 
-What models, captions and file names say is data from strangers: control characters, among them the escape codes
-that a terminal would obey, are replaced before anything is printed, and nothing of it is read as markup.
+What models, captions and file names say is data from strangers: it is made `safe` before anything is printed, and
+nothing of it is read as markup.
 """
 
-import re
 from typing import Any
 
 import msgspec
@@ -15,12 +14,12 @@ from rich.rule import Rule
 from rich.text import Text
 
 from lpt.errors import UserError
+from lpt.look.safe import safe
 from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Thought
 from lpt.store.ledger import Ledger
 from lpt.store.run import Run
 from lpt.store.tables import TABLES
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _VERDICT_STYLE = {"correct": "green", "wrong": "red", "unparsed": "yellow"}
 _SEARCHED = ("sft", "preferences", "long_thoughts", "thoughts", "questions", "captions", "drops")
 
@@ -35,11 +34,6 @@ class Lineage(msgspec.Struct):
     examples: list[Example] = []
     pairs: list[Pair] = []
     drops: list[Drop] = []
-
-
-def safe(text: str) -> str:
-    """A text that no terminal obeys: controls and direction overrides become the replacement character."""
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def find(run: Run, id: str | None) -> Lineage:  # noqa: A002 (it is what a record calls it)
@@ -110,7 +104,8 @@ def _follow(run: Run, name: str, row: dict[str, Any]) -> Lineage:
     found.question = one("questions", found.thought.question if found.thought else source, Question)
     found.caption = one("captions", found.question.caption if found.question else source, Caption)
     ids = [record.id for record in (found.caption, found.question, found.thought, found.long) if record]
-    found.drops = _all(run, "drops", pl.col("record").is_in(ids), Drop)
+    # `source` itself may be no record: an image that could not be read never became one.
+    found.drops = _all(run, "drops", pl.col("record").is_in([*ids, source]), Drop)
     found.examples = _all(run, "sft", pl.col("source").is_in(ids[-1:]), Example)
     side = pl.col("chosen_source").is_in(ids[-1:]) | pl.col("rejected_source").is_in(ids[-1:])
     found.pairs = _all(run, "preferences", side, Pair)
@@ -147,7 +142,7 @@ def show_record(run: Run, id: str | None, console: Console, *, prompts: bool = F
 
 
 def _head(console: Console, title: str, id: str, detail: str) -> None:  # noqa: A002
-    label = Text.assemble((title, "bold cyan"), ("  " + id[:12], "dim"), ("  " + safe(detail), "dim"))
+    label = Text.assemble((safe(title), "bold cyan"), ("  " + id[:12], "dim"), ("  " + safe(detail), "dim"))
     console.print(Rule(label, align="left", style="dim"))
 
 

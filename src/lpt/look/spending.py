@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lpt.errors import RunError
 from lpt.look.progress import duration, money
+from lpt.look.safe import safe
 from lpt.settings import Price
 from lpt.store.ledger import Ledger, Spent
 from lpt.store.run import Run
@@ -67,7 +69,7 @@ def print_spending(run: Run, console: Console) -> None:
     for row in rows:
         table.add_row(
             row["stage"],
-            row["model"],
+            Text(safe(row["model"])),  # never markup: a name may hold brackets
             *(f"{row[name]:,}" for name in ("calls", "failed", "retries", "replies")),
             *(f"{row[name]:,}" for name in ("prompt_tokens", "cached_tokens", "completion_tokens")),
             f"{row['money']:,.4f}",
@@ -87,4 +89,4 @@ def print_spending(run: Run, console: Console) -> None:
     console.print(f"Ledger {run.ledger_path}", highlight=False, markup=False)
     console.print(table)
     for (stage, kind), count in failures.items():
-        console.print(f"failed: {count} calls of {stage} ({kind})", style="yellow")
+        console.print(f"failed: {count} calls of {stage} ({kind})", style="yellow", markup=False)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lpt.curate.funnel import StageCount, funnel
 from lpt.look.noise import Noise, noise
-from lpt.look.show import safe
+from lpt.look.safe import safe
 from lpt.pipeline import State
 from lpt.records import Stage
 from lpt.store.ledger import Ledger

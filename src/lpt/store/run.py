@@ -19,7 +19,7 @@ import polars as pl
 
 from lpt.errors import RunError
 from lpt.recipe import Recipe
-from lpt.store.tables import TABLES, empty_frame, read_table
+from lpt.store.tables import TABLES, empty_frame, read_table, scan_table
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -33,18 +33,40 @@ class Run:
 
     @staticmethod
     def create(path: str | Path, recipe: Recipe) -> "Run":
-        """Make the folder, or take an existing one over with this recipe: what the ledger knows stays known."""
+        """Make the folder, or take an existing one over with this recipe: what the ledger knows stays known.
+
+        Raises:
+            RunError: it is a file, it holds something else, or it cannot be written.
+        """
+        path = Run.folder(path)
+        try:
+            part = path / ".recipe.toml.part"
+            part.write_text(recipe.toml(), encoding="utf-8")
+            part.replace(path / "recipe.toml")
+            for folder in ("tables", "logs", "exports"):
+                (path / folder).mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunError(f"the run {path} cannot be written ({error.strerror}): choose another --out") from error
+        return Run(path, recipe)
+
+    @staticmethod
+    def folder(path: str | Path) -> Path:
+        """A folder that a run may have: made if it is not there, refused if it holds something else.
+
+        Raises:
+            RunError: it is a file, it holds something else, or it cannot be made.
+        """
         path = Path(path)
         if path.exists() and not path.is_dir():
             raise RunError(f"{path} is a file; a run is a folder: choose another --out")
-        if path.is_dir() and any(path.iterdir()) and not (path / "recipe.toml").exists():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            held = {entry.name for entry in path.iterdir()}
+        except OSError as error:
+            raise RunError(f"the folder {path} cannot be used ({error.strerror}): choose another --out") from error
+        if held - {".lock", ".recipe.toml.part"} and "recipe.toml" not in held:
             raise RunError(f"{path} is not empty and not a run: choose another --out, or empty it")
-        for folder in ("tables", "logs", "exports"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
-        part = path / ".recipe.toml.part"
-        part.write_text(recipe.toml(), encoding="utf-8")
-        part.replace(path / "recipe.toml")
-        return Run(path, recipe)
+        return path
 
     @staticmethod
     def open(path: str | Path) -> "Run":
@@ -88,7 +110,7 @@ class Run:
     def table(self, name: str) -> pl.LazyFrame:
         """A table to query; one without rows where it has not been written."""
         path = self.table_path(name)
-        return pl.scan_parquet(path) if path.exists() else empty_frame(TABLES[name]).lazy()
+        return scan_table(path, TABLES[name]) if path.exists() else empty_frame(TABLES[name]).lazy()
 
     def records(self, name: str, kind: type[Record]) -> Iterator[Record]:
         """A table's records, in its order; none where it has not been written."""

@@ -69,8 +69,9 @@ class TableWriter:
         self._columns = self._schema.names
         self._buffer: list[msgspec.Struct] = []
         self._part = path.with_name(f".{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd", write_statistics=True)
+        with self._disk():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd", write_statistics=True)
 
     def __enter__(self) -> "TableWriter":
         return self
@@ -88,37 +89,38 @@ class TableWriter:
         for record in records:
             self._buffer.append(record)
             if len(self._buffer) == _ROW_GROUP:
-                self._flush(self._buffer)
-                self._buffer = []
+                self._flush()
 
     def write_frame(self, frame: pl.DataFrame) -> None:
         """Add a frame's rows; its columns may stand in any order."""
-        self._flush(self._buffer)
-        self._buffer = []
+        self._flush()
         table = frame.select(self._columns).to_arrow().cast(self._schema)
-        self._writer.write_table(table, row_group_size=_ROW_GROUP)
+        with self._disk():
+            self._writer.write_table(table, row_group_size=_ROW_GROUP)
         self.rows += table.num_rows
 
-    def _flush(self, records: list[msgspec.Struct]) -> None:
-        if not records:
+    def _flush(self) -> None:
+        if not self._buffer:
             return
-        columns = [[getattr(record, name) for record in records] for name in self._columns]
+        columns = [[getattr(record, name) for record in self._buffer] for name in self._columns]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        self.rows += len(records)
+        with self._disk():
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self.rows += len(self._buffer)
+        self._buffer = []
 
     def close(self) -> None:
         """Write what is left and put the file in place."""
         try:
-            self._flush(self._buffer)
-            self._buffer = []
-            self._writer.close()
-            with self._part.open("rb") as file:
-                os.fsync(file.fileno())
-            self._part.replace(self.path)
-        except OSError as error:
+            self._flush()
+            with self._disk():
+                self._writer.close()
+                with self._part.open("rb") as file:
+                    os.fsync(file.fileno())
+                self._part.replace(self.path)
+        except BaseException:
             self.abandon()
-            raise StoreError(f"the table {self.path} could not be written: {error.strerror or error}") from error
+            raise
 
     def abandon(self) -> None:
         """Give up: nothing is left behind."""
@@ -126,12 +128,21 @@ class TableWriter:
             self._writer.close()
         self._part.unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"the table {self.path} could not be written ({error.strerror or error}): "
+                "see to the disk and run the same command again; no reply is asked for twice"
+            ) from error
+
 
 def write_table(path: Path, kind: type[msgspec.Struct], records: Iterable[msgspec.Struct]) -> int:
     """Write a whole table; the number of rows written."""
     with TableWriter(path, kind) as writer:
-        for record in records:
-            writer.write([record])
+        writer.write(records)
     return writer.rows
 
 
@@ -146,7 +157,26 @@ def read_table(path: Path, kind: type[Record]) -> Iterator[Record]:
             for batch in file.iter_batches(batch_size=1024):
                 yield from (msgspec.convert(row, kind) for row in batch.to_pylist())
     except (pa.ArrowException, OSError, msgspec.ValidationError) as error:
-        raise StoreError(f"the table {path} cannot be read: {error}") from error
+        raise _unreadable(path, error) from error
+
+
+def scan_table(path: Path, kind: type[msgspec.Struct]) -> pl.LazyFrame:
+    """A table to query.
+
+    Raises:
+        StoreError: the file is damaged or is not such a table.
+    """
+    try:
+        missing = set(schema(kind).names) - set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    if missing:
+        raise _unreadable(path, f"it has no {', '.join(sorted(missing))}")
+    return pl.scan_parquet(path)
+
+
+def _unreadable(path: Path, why: object) -> StoreError:
+    return StoreError(f"the table {path} cannot be read ({why}): the command that made it writes it anew")
 
 
 def empty_frame(kind: type[msgspec.Struct]) -> pl.DataFrame:

@@ -66,6 +66,15 @@ class Asked(msgspec.Struct, frozen=True):
     kind: str
 
 
+def template(settings: AskSettings) -> str:
+    """The asker's prompt, to be filled.
+
+    Raises:
+        RecipeError: the user's file cannot be used.
+    """
+    return prompts.load("ask", settings.prompt, ("caption",))
+
+
 async def ask(
     model: Model,
     caption: Caption,
@@ -84,8 +93,7 @@ async def ask(
         ModelError: no reply came.
     """
     form = _JSON_FORM if settings.structured else _TAGGED_FORM
-    template = prompts.load("ask", settings.prompt, ("caption",))
-    words = prompts.fill(template, caption=caption.text, questions=settings.questions, form=form)
+    words = prompts.fill(template(settings), caption=caption.text, questions=settings.questions, form=form)
     choice = await _say(model, caption, settings, words, seed_of(seed, caption.id, "ask"), rank)
     asked = list(read(choice.joined()))
     if not asked and settings.reparse and choice.text.strip():
@@ -133,7 +141,7 @@ def check(
             )
             continue
         stems.add(_plain(item.stem))
-        # The way of showing is drawn from what is asked; the id covers both, since both are what a thought is about.
+        # How it is shown is drawn from what is asked. The id covers both: a thought is about the question as shown.
         name = digest("asked", caption.id, index, item.stem, *item.options, right)
         options = present.order(item.options, name, seed)
         form = present.answer_format(name, seed, shown.formats)
@@ -279,7 +287,7 @@ def _lettered(text: str) -> list[str]:
 def _bare(options: tuple[str, ...]) -> tuple[str, ...]:
     """Options without the letters before them, if all have theirs."""
     marks = [re.match(r"\(?([A-J])[).:]\s+", option) for option in options]
-    lettered = {mark.group(1): option[mark.end() :].strip() for option, mark in zip(options, marks, strict=True) if mark}
+    lettered = {m.group(1): option[m.end() :].strip() for option, m in zip(options, marks, strict=True) if m}
     if sorted(lettered) == list(LETTERS[: len(options)]):
         return tuple(lettered[letter] for letter in sorted(lettered))  # an answer "A" means the one marked A
     return options

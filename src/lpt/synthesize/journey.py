@@ -7,7 +7,7 @@ exact order, so that tables are written as they will stand and memory stays boun
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -17,8 +17,10 @@ from lpt.models.base import Image, Model
 from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
 from lpt.settings import AskSettings, ThinkHarderSettings, ThinkSettings
 from lpt.synthesize.ask import ask
+from lpt.synthesize.ask import template as ask_template
 from lpt.synthesize.think import system, think
 from lpt.synthesize.think_harder import cues, think_harder
+from lpt.synthesize.think_harder import template as think_harder_template
 
 Until: TypeAlias = Literal["ask", "think", "think_harder"]
 Made = TypeVar("Made")
@@ -69,6 +71,9 @@ class Travel:
         self._prepare = prepare
         self._tell = tell
         self._system = system(think_settings)
+        # A prompt file that cannot be used is told before anything is asked.
+        ask_template(ask_settings)
+        think_harder_template(think_harder_settings)
 
     async def __call__(self, caption: Caption, rank: int) -> Trip:
         """Take one captioned image all the way.
@@ -177,12 +182,12 @@ async def _all(ways: Iterable[Awaitable[Made]]) -> list[Made]:
     finally:
         for task in pending:
             task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)  # all: an error that nobody fetches is a noise at exit
 
 
 async def journey(
     captions: Iterator[Caption], travel: Callable[[Caption, int], Awaitable[Trip]], *, in_flight: int
-) -> AsyncIterator[Trip]:
+) -> AsyncGenerator[Trip, None]:
     """Take many images through, `in_flight` at once, and yield their trips in the order of the captions.
 
     When a journey is interrupted, those that had come through are still yielded, in order; then Interrupted is

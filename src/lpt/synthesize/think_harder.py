@@ -25,6 +25,15 @@ def opening(thought: Thought, cue: str, settings: ThinkHarderSettings, seed: int
     return thought.thought, joint, f"{settings.opening}{thought.thought}{joint}{cue}".rstrip()
 
 
+def template(settings: ThinkHarderSettings) -> str:
+    """The reasoner's prompt, to be filled.
+
+    Raises:
+        RecipeError: the user's file cannot be used.
+    """
+    return prompts.load("think_harder", settings.prompt, ("caption", "question"))
+
+
 async def think_harder(
     model: Model,
     thought: Thought,
@@ -41,7 +50,7 @@ async def think_harder(
     Raises:
         ModelError: no reply came.
     """
-    template = prompts.load("think_harder", settings.prompt, ("caption", "question"))
+    words = prompts.fill(template(settings), caption=caption, question=question.prompt)
     _, _, prefill = opening(thought, cue, settings, seed)
     reply = await model.ask(
         Request(
@@ -49,7 +58,7 @@ async def think_harder(
             record=thought.id,
             # The instructions, then the caption, then the question: what is shared by more comes earlier, so
             # that a server's prefix cache holds it; the thought and the cue follow in the turn that is continued.
-            messages=(Message("user", prompts.fill(template, caption=caption, question=question.prompt)),),
+            messages=(Message("user", words),),
             prefill=prefill or None,
             sampling=Sampling.of(settings, bad_words=settings.bad_words),
             seed=seed_of(seed, thought.id, f"think_harder {cue}"),
