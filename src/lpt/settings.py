@@ -166,7 +166,7 @@ class CurateSettings(Section, frozen=True, kw_only=True):
     backtracking: Annotated[float, Meta(ge=0, lt=1)] = 0.5
     """The share of the SFT set that is X→O, as far as there are enough."""
     per_question: Positive | None = None
-    """At most this many examples of one category from one question."""
+    """At most this many examples or pairs of a category from one question. None: 4; for paper, no limit."""
     min_words: Count = 8
     """Fewer words than this in what is learnt are too short. Simple thoughts are held to a quarter of it."""
     max_words: Positive = 800

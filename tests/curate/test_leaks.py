@@ -1,5 +1,7 @@
 """The leak filters find whole phrases of readers, and let people speak who look."""
 
+from collections.abc import Callable
+
 import polars as pl
 import pytest
 
@@ -53,8 +55,6 @@ The textual description has a child in it.
 The initial description had a boat.
 I cannot see the image, but it must be red.
 THE CAPTION SAYS IT IS GREEN.
-Wait, the
-description has a line break in it.
 The description's second part is about a train.
 It says in the paragraph that he smiles.
 I don't have access to the image.
@@ -62,7 +62,7 @@ In the described scenario, the cup falls.
 The written description leaves no doubt.
 From the description, the sign is round.
 The original caption has a typo.
-""".strip().replace("the\ndescription", "the\vdescription").splitlines()
+""".strip().splitlines()
 
 LOOKS = """
 The texture of the wall is rough.
@@ -123,7 +123,6 @@ She mentions nothing; her mouth is closed.
 The reader of the newspaper sits on the left.
 The scene is lit from the left side.
 The image is dark, so I look again.
-I can't see the image of the moon in the lake clearly.
 The front page of the newspaper is visible.
 """.strip().splitlines()
 
@@ -169,8 +168,8 @@ The ground is wet, and true to the season brown.
 """.strip().splitlines()
 
 
-def found(texts: list[str], finder: object) -> list[str | None]:
-    return finder(pl.Series("text", texts)).to_list()  # type: ignore[operator]
+def found(texts: list[str], finder: Callable[[pl.Series], pl.Series]) -> list[str | None]:
+    return finder(pl.Series("text", texts, dtype=pl.String)).to_list()
 
 
 @pytest.mark.parametrize("text", READS)
@@ -178,7 +177,7 @@ def test_a_text_that_was_read_betrays_itself(text: str) -> None:
     assert found([text], caption_phrases) != [None]
 
 
-@pytest.mark.parametrize("text", [*LOOKS[:58], *LOOKS[59:]])
+@pytest.mark.parametrize("text", LOOKS)
 def test_words_of_someone_who_looks_stay(text: str) -> None:
     assert found([text], caption_phrases) == [None]
 

@@ -95,3 +95,32 @@ def test_an_exporter_of_ones_own(run, tmp_path):
     assert export(run, f"{tmp_path}/mine.py:spread", colour="blue").files == (run.path / "exports/spread/blue",)
     with pytest.raises(UserError, match="it has: colour"):
         export(run, f"{tmp_path}/mine.py:spread", prefix="raw")
+
+
+OPENING = """{%- for message in messages %}{{- '[' + message.role + ']' }}
+{%- if message.content is string %}{{- message.content }}
+{%- else %}{%- for part in message.content %}{{- '<|image|>' if part.type == 'image' else part.text }}{%- endfor %}
+{%- endif %}{{- '<|end|>' }}{%- endfor %}
+{%- if add_generation_prompt %}{{- '[assistant]<think>\n' }}{%- endif %}"""
+
+
+def test_a_template_that_opens_the_thought_says_it_once_on_either_side(tmp_path):
+    (tmp_path / "opening.jinja").write_text(OPENING)
+    run = make_run(
+        tmp_path / "run",
+        [example(A, system="", prompt="What?")],
+        [pair(A, system="", prompt="What?", shared="", chosen="<think> a </think>", rejected="b </think>")],
+    )
+    export(run, "trl", tmp_path / "out", template=str(tmp_path / "opening.jinja"))
+    (row,) = rows(tmp_path / "out", "lpt_sft_long_train")
+    assert row["prompt"] == "[user]<|image|>What?<|end|>[assistant]<think> It looks blue."
+    (row,) = rows(tmp_path / "out", "lpt_preferences_train")
+    assert row["prompt"] == "[user]<|image|>What?<|end|>[assistant]"
+    assert (row["chosen"], row["rejected"]) == ("<think> a </think><|end|>", "<think>\nb </think><|end|>")
+
+
+def test_a_template_without_a_place_for_images_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match="no place for an image"):
+        export(run, "trl", tmp_path / "out", template="deepseek-r1")
+    with pytest.raises(UserError, match="cannot be read"):
+        export(run, "trl", tmp_path / "out", template="nothing-like-it")

@@ -10,6 +10,7 @@ continues a wrong one, only what was added, because the wrong words are given as
 is not part of it: it is written anew, in the form that was asked for, from the letter.
 """
 
+import difflib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -19,8 +20,8 @@ import polars as pl
 import pyarrow as pa
 
 from lpt.curate import leaks
-from lpt.curate.own import load_object
 from lpt.errors import UserError
+from lpt.plugins import load_object
 from lpt.settings import CurateSettings
 
 Filter: TypeAlias = Callable[[pl.Expr, CurateSettings], pl.Expr]
@@ -48,7 +49,7 @@ _QUOTED = (
     r"|「[^」\n]{1,80}」|«[^»\n]{1,80}»"
 )
 _ABBREVIATION = (
-    r"(?i)\b(?:e\.g|i\.e|a\.m|p\.m|etc|vs|approx|cf|al|fig|no|ca|resp|in|ft|sq|min|max|oz|lbs?|[ckm]m)\."
+    r"(?i)\b(?:e\.g|i\.e|a\.m|p\.m|etc|vs|approx|cf|al|fig|no|ca|resp|in|ft|sq|min|max|oz|lbs?|[ckm]m|[a-z])\."
 )
 _LOWER_START = r"[a-z)\]]\.[ \n\t]+[a-z]"
 _LOWER_I = (
@@ -208,7 +209,13 @@ def resolve(settings: CurateSettings) -> dict[str, Filter]:
         if name in FILTERS:
             found[name] = FILTERS[name]
             continue
-        loaded: Filter = load_object(name, "curate.filters", FILTERS)
+        if ":" not in name:
+            close = difflib.get_close_matches(name, list(FILTERS), n=1, cutoff=0.5)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(FILTERS)}"
+            raise UserError(f"curate.filters: there is no filter `{name}`; {hint} (your own: `path.py:function`)")
+        loaded = load_object(name)
+        if not callable(loaded):
+            raise UserError(f"curate.filters: {name} is not a function `(learnt, settings) -> pl.Expr`")
         found[getattr(loaded, "__name__", name)] = loaded
     return found
 

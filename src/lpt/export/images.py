@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 
 import msgspec
 import polars as pl
-from PIL import Image as Pillow
 
 from lpt.captions.prepare import prepare
 from lpt.errors import StoreError, UserError
@@ -77,16 +76,16 @@ def copy_images(run: Run, out: Path, *, allow_missing: bool = False, progress: P
             return image, path, _copy(root, path, image, folder, run.recipe.captions)
 
         rows = used.iter_rows()
+        done = 0
         for chunk in iter(lambda: list(islice(rows, _AT_ONCE)), []):
-            for done, (image, path, why) in enumerate(
-                pool.map(one, chunk), written + len(named) + len(missing) + 1
-            ):
+            for image, path, why in pool.map(one, chunk):
                 if why is None:
                     written += 1
                 elif allow_missing and path and why == "image-missing":
                     named[image] = path
                 else:
                     missing[image] = why
+                done += 1
                 if progress:
                     progress(done, used.height)
     if used.height and not written and not named:
@@ -120,14 +119,13 @@ def _copy(root: Path, path: str | None, image: str, folder: Path, settings: Capt
         return "image-missing"
     try:
         data = prepare(source, image, settings).data
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+    except (OSError, ValueError):
         return "image-unreadable"
-    target = folder.parent / file_name(image)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder} could not be made: {error.strerror or error}") from error
-    put(target, data)
+    put(folder.parent / file_name(image), data)
     return None
 
 

@@ -62,11 +62,12 @@ def export(
     if shared not in ("prompt", "response"):
         raise UserError(f'what a pair shares goes to the "prompt" or to the "response", not to "{shared}"')
     info = _read_info(out)
-    rows = _Column() if prefix == "column" else _Raw(Renderer(template), shared)
+    renderer = Renderer(template, image=IMAGE)
+    rows = _Column() if prefix == "column" else _Raw(renderer, shared)
     exported = export_rows(run, out, rows, "json", allow_missing_images=allow_missing_images, progress=progress)
     files = [*exported.files, put(out / "dataset_info.json", _info(info, exported))]
     if prefix == "raw":
-        files.extend(_companions(out, exported, Renderer(template).ending(), base_template))
+        files.extend(_companions(out, exported, renderer.ending, base_template))
     else:
         files.append(put(out / "README.md", beside("llamafactory_column.md").encode()))
     return msgspec.structs.replace(exported, files=tuple(files))
@@ -104,29 +105,22 @@ class _Raw(Rows):
         self._given = shared == "prompt"
 
     def example(self, example: Example, turn: Turn, image: str) -> Row:
+        given, learnt = self._renderer.turn(turn)
         return {
-            "messages": [
-                {"role": "user", "content": self._render(turn.system, turn.prompt, turn.prefix, turn.target)},
-                {"role": "assistant", "content": turn.target},
-            ],
+            "messages": [{"role": "user", "content": given}, {"role": "assistant", "content": learnt}],
             "images": [image],
             "metadata": example_metadata(example),
         }
 
     def pair(self, pair: Pair, choice: Choice, image: str) -> Row:
-        given, said = (choice.shared, "") if self._given else ("", choice.shared)
-        chosen = said + choice.chosen
-        rendered = self._render(choice.system, choice.prompt, given, chosen)
+        given, chosen, rejected = self._renderer.choice(choice, give_shared=self._given)
         return {
-            "messages": [{"role": "user", "content": rendered}],
+            "messages": [{"role": "user", "content": given}],
             "chosen": {"role": "assistant", "content": chosen},
-            "rejected": {"role": "assistant", "content": said + choice.rejected},
+            "rejected": {"role": "assistant", "content": rejected},
             "images": [image],
             "metadata": pair_metadata(pair),
         }
-
-    def _render(self, system: str, prompt: str, prefix: str, target: str) -> str:
-        return self._renderer.split(system, prompt, prefix, target, mark=IMAGE)[0]
 
 
 def _conversation(system: str, prompt: str) -> list[dict[str, str]]:

@@ -64,31 +64,24 @@ class _Text(Rows):
     def __init__(self, renderer: Renderer, *, given: bool) -> None:
         self._renderer = renderer
         self._given = given
-        ending = renderer.ending()
-        self._behind = ending[len(ending.rstrip()) :]
-
-    def _split(self, system: str, prompt: str, prefix: str, target: str) -> tuple[str, str]:
-        given, learnt = self._renderer.split(system, prompt, prefix, target)
         # TRL adds another end of turn to a text that does not end in one, such as to one with a newline behind it.
-        return given, learnt.removesuffix(self._behind)
+        self._ending = renderer.ending.rstrip()
 
     def example(self, example: Example, turn: Turn, image: str) -> dict[str, Any]:
-        prompt, completion = self._split(turn.system, turn.prompt, turn.prefix, turn.target)
+        prompt, completion = self._renderer.turn(turn)
         return {
             "prompt": prompt,
-            "completion": completion,
+            "completion": completion + self._ending,
             "images": [image],
             "metadata": example_metadata(example),
         }
 
     def pair(self, pair: Pair, choice: Choice, image: str) -> dict[str, Any]:
-        given, said = (choice.shared, "") if self._given else ("", choice.shared)
-        prompt, chosen = self._split(choice.system, choice.prompt, given, said + choice.chosen)
-        _, rejected = self._split(choice.system, choice.prompt, given, said + choice.rejected)
+        prompt, chosen, rejected = self._renderer.choice(choice, give_shared=self._given)
         return {
             "prompt": prompt,
-            "chosen": chosen,
-            "rejected": rejected,
+            "chosen": chosen + self._ending,
+            "rejected": rejected + self._ending,
             "shared": choice.shared,
             "images": [image],
             "metadata": pair_metadata(pair),

@@ -3,6 +3,7 @@
 import msgspec
 
 from lpt.chat import Template
+from lpt.errors import UserError
 from lpt.export.safe import safe_text, safe_turn
 from lpt.models.base import Image, Message
 from lpt.records import Example, Pair
@@ -74,28 +75,43 @@ def _head(pair: Pair) -> str | None:
 
 
 class Renderer:
-    """Renders turns by a chat template."""
+    """Renders turns by a chat template, whose own marks stand for the image unless `image` says what does."""
 
-    def __init__(self, template: str = "chatml") -> None:
+    def __init__(self, template: str, *, image: str | None = None) -> None:
         self._template = Template.load(template)
+        self._image = image
+        probe = [Message("user", "a")]
+        self.ending = self._template.ending(probe)
+        """What the template puts behind an assistant's words."""
+        marked = self._template.render(self._turns("", "a")).text
+        if marked == self._template.render(probe).text:
+            raise UserError(
+                f"the chat template {template} has no place for an image: give the one of a vision model"
+            )
 
-    def split(
-        self, system: str, prompt: str, prefix: str, target: str, *, mark: str | None = None
-    ) -> tuple[str, str]:
-        """What is given and what is learnt, as text; the latter ends with the end of the turn.
+    def turn(self, turn: Turn) -> tuple[str, str]:
+        """An example as text: what is given, and what is learnt without the end of the turn."""
+        given, learnt = self._template.split(self._turns(turn.system, turn.prompt), turn.prefix, turn.target)
+        return given, learnt.removesuffix(self.ending)
+
+    def choice(self, choice: Choice, *, give_shared: bool) -> tuple[str, str, str]:
+        """A pair as text: what is given, and the two sides without the end of the turn.
 
         Args:
-            system: the system message; none where it is empty.
-            prompt: the user's text, which stands behind the image.
-            prefix: the start of the assistant's turn, which goes to what is given.
-            target: the rest of the turn.
-            mark: what stands for the image, in place of the template's own marks.
+            choice: the pair.
+            give_shared: put what both sides begin with at the end of what is given.
         """
-        user = Message("user", prompt, (_PICTURE,)) if mark is None else Message("user", mark + prompt)
-        messages = [Message("system", system), user] if system else [user]
-        given, learnt = self._template.split(messages, prefix, target)
-        return given, learnt
+        turns = self._turns(choice.system, choice.prompt)
+        given, said = (choice.shared, "") if give_shared else ("", choice.shared)
+        one, chosen = self._template.split(turns, given, said + choice.chosen)
+        other, rejected = self._template.split(turns, given, said + choice.rejected)
+        # Where the template opens the thought and only one side opens it itself, the other side is given the rest.
+        start = min(one, other, key=len)
+        chosen, rejected = one[len(start) :] + chosen, other[len(start) :] + rejected
+        return start, chosen.removesuffix(self.ending), rejected.removesuffix(self.ending)
 
-    def ending(self) -> str:
-        """What the template puts behind an assistant's words."""
-        return self.split("", "a", "", "b")[1].removeprefix("b")
+    def _turns(self, system: str, prompt: str) -> list[Message]:
+        user = (
+            Message("user", prompt, (_PICTURE,)) if self._image is None else Message("user", self._image + prompt)
+        )
+        return [Message("system", system), user] if system else [user]

@@ -119,7 +119,7 @@ def _captions(folder: Path, images: Path | None, recipe: Recipe, tables: Tables)
             if not path.resolve().is_relative_to(images.resolve()) or not path.is_file():
                 tables.drops.append(Drop.make("captions", name, "", "missing-image", file))
                 continue
-            image = digest(path.read_bytes())
+            image = digest("image", path.read_bytes())  # as captions are taken in
         found[name] = Caption.make(
             image=image,
             path=file,

@@ -1,0 +1,112 @@
+"""What a caption source yields: a row, or what should have been one and why it is not."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from lpt.errors import SourceError
+from lpt.settings import CaptionSettings
+
+MAX_CHARACTERS = 100_000
+"""A caption that is longer is no caption: some other file was taken for one."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One image with its caption, as a source found it. Whether the image can be read is the intake's business."""
+
+    source_id: str
+    """The name that the source gives it."""
+    path: Path
+    """The image file, absolute: `rel` under the source's root."""
+    rel: str
+    """The same relative to the root, with forward slashes: what tables hold."""
+    text: str
+    """The caption as it stands there."""
+
+
+class Bad(msgspec.Struct, frozen=True):
+    """Something in a source that is no row, and why. It becomes a drop."""
+
+    source_id: str
+    reason: str
+    """A short, stable word for counting."""
+    detail: str = ""
+    """What a person wants to know; shows no absolute path."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a file, a path or a text cannot be used."""
+
+    reason: str
+    detail: str = ""
+
+
+Source: TypeAlias = Callable[[CaptionSettings, Path], Iterator[Row | Bad]]
+
+
+def root_of(settings: CaptionSettings, base: Path, rendered: Path) -> Path:
+    """The folder that the rows' `rel` are relative to, as `Run.images` has it.
+
+    Args:
+        settings: the recipe's [captions].
+        base: what relative paths in them are relative to.
+        rendered: where scenes are rendered.
+    """
+    if settings.source == "scenes":
+        return rendered
+    if settings.images is not None:
+        return at(base, settings.images)
+    if settings.path is None:
+        return rendered
+    path = at(base, settings.path)
+    folder = path if path.is_dir() else path.parent
+    return folder / "images" if settings.source == "docci" else folder
+
+
+def at(base: Path, path: str) -> Path:
+    """A path of the settings, absolute."""
+    return Path(os.path.abspath(base / Path(path).expanduser()))  # noqa: PTH100 (resolve() would follow links)
+
+
+def needed(settings: CaptionSettings, base: Path, what: str) -> Path:
+    """The setting `path`, which must be there.
+
+    Raises:
+        SourceError: it is not set, or leads nowhere.
+    """
+    if not settings.path:
+        raise SourceError(f'captions.source is "{settings.source}", which needs captions.path: {what}')
+    path = at(base, settings.path)
+    if not reaches(path):
+        raise SourceError(f"captions.path: there is no {path}. It should be {what}")
+    return path
+
+
+def images_of(settings: CaptionSettings, base: Path) -> Path:
+    """The root of a source's images, which must be a folder.
+
+    Raises:
+        SourceError: it is not.
+    """
+    root = root_of(settings, base, base)
+    if not root.is_dir():
+        raise SourceError(f"there is no folder {root}: set captions.images to the one that image paths start from")
+    return root
+
+
+def reaches(path: Path) -> bool:
+    """Whether there is something at a path.
+
+    Raises:
+        SourceError: one may not look.
+    """
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise SourceError(f"{path} may not be read: {error.strerror}. Check its permissions") from error
+    except (OSError, ValueError):
+        return False
+    return True
