@@ -50,6 +50,12 @@ IMAGE = Image(key="image-key", data=b"jpeg")
 SETTINGS = ModelSettings(model="m", url="http://nowhere/v1")
 
 
+async def settle() -> None:
+    """Let everything come as far as it can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 def request(text: str = "hello", **more: Any) -> Request:
     given: dict[str, Any] = {
         "stage": "think",

@@ -43,4 +43,4 @@ def test_model_errors_carry_a_kind_for_counting(kind: type[ModelError]) -> None:
 
 def test_records_and_errors_import_nothing_heavy() -> None:
     code = "import sys, lpt.records, lpt.errors; print({'polars','pyarrow','aiohttp','PIL'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -155,8 +155,14 @@ def refused(text: str, *overrides: str) -> str:
         ('[think]\nmodel = "a"\n\nsamples = "3"', "my.toml, line 4: `think.samples`: expected `int`, got `str`"),
         ('[think]\nmodel = "a"\nsamples = true', "my.toml, line 3: `think.samples`: expected `int`, got `bool`"),
         ('[think]\nmodel = "a"\nsamples = 0', "my.toml, line 3: `think.samples`: expected `int` >= 1"),
-        ('[think]\nmodel = "a"\ntemperature = nan', "my.toml, line 3: `think.temperature`: expected `float` >= 0.0"),
-        ('[think]\nmodel = "a"\ntemperature = inf', "my.toml, line 3: `think.temperature`: expected `float` <= 5.0"),
+        (
+            '[think]\nmodel = "a"\ntemperature = nan',
+            "my.toml, line 3: `think.temperature`: expected `float` >= 0.0",
+        ),
+        (
+            '[think]\nmodel = "a"\ntemperature = inf',
+            "my.toml, line 3: `think.temperature`: expected `float` <= 5.0",
+        ),
         ("[curate]\n\nvalidation = 5", "my.toml, line 3: `curate.validation`: expected `float` <= 1.0"),
         ("seed = 0.5", "my.toml, line 1: `seed`: expected `int`, got `float`"),
         ("\n[think]\nsamples = 3", "my.toml, line 2: `think`: object missing required field `model`"),
@@ -178,10 +184,15 @@ def refused(text: str, *overrides: str) -> str:
         ),
         (
             '[models.a]\nmodel = "m"\nprefill = "continu"',
-            "my.toml, line 3: `models.a.prefill`: invalid enum value 'continu'; it can be auto, continue, trailing,"
-            " prefix, completions, instructed",
+            (
+                "my.toml, line 3: `models.a.prefill`: invalid enum value 'continu'; it can be auto, continue, "
+                "trailing, prefix, completions, instructed"
+            ),
         ),
-        ('[curate]\npolicy = "papr"', "my.toml, line 2: `curate.policy`: invalid enum value 'papr'; it can be default, paper"),
+        (
+            '[curate]\npolicy = "papr"',
+            "my.toml, line 2: `curate.policy`: invalid enum value 'papr'; it can be default, paper",
+        ),
         (
             '[think]\nmodel = "a"\n# a comment = here\nformats = ["(X)", "Y."]',
             "my.toml, line 4: `think.formats[1]`: invalid enum value 'Y.'; it can be (X), X., text",
@@ -190,7 +201,10 @@ def refused(text: str, *overrides: str) -> str:
             '[think_harder]\nmodel = "a"\ncues = ["a", 3]',
             "my.toml, line 3: `think_harder.cues[1]`: expected `str`, got `int`",
         ),
-        ('[think_harder]\nmodel = "a"\ncues = []', "my.toml, line 3: `think_harder.cues`: expected `array` of length >= 1"),
+        (
+            '[think_harder]\nmodel = "a"\ncues = []',
+            "my.toml, line 3: `think_harder.cues`: expected `array` of length >= 1",
+        ),
     ],
 )
 def test_wrong_input_is_refused_with_path_line_and_the_nearest_right_name(text: str, message: str) -> None:
@@ -233,7 +247,9 @@ def test_overrides_take_toml_values_or_bare_words() -> None:
     assert Recipe.parse(WHOLE, overrides=["seed=1", "seed=2"]).seed == 2, "the last one counts"
 
 
-@pytest.mark.parametrize("override", ["think.samples", "=4", "", "think..samples=4", "a b=4", "think.samples\udcff=4"])
+@pytest.mark.parametrize(
+    "override", ["think.samples", "=4", "", "think..samples=4", "a b=4", "think.samples\udcff=4"]
+)
 def test_an_override_that_is_none_is_refused(override: str) -> None:
     assert "--set wants key=value, as in --set think.samples=4" in refused(WHOLE, override)
 
@@ -317,7 +333,7 @@ def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:
     ("overrides", "message"),
     [
         ([], None),
-        (["think.model=studnet"], '`student`?'),
+        (["think.model=studnet"], "`student`?"),
         (["think.model=studnet"], 'think.model is "studnet", but there is no [models.studnet]; did you mean'),
         (["models.asker.url=x"], "models.asker needs `url` (a server that runs) or `launch`"),
         (["models.student.url=[]"], "models.student needs `url`"),

@@ -76,7 +76,15 @@ def test_a_caption_is_known_by_its_image_and_words_and_by_nothing_else() -> None
     from lpt.records import Caption
 
     def made(**more: object) -> Caption:
-        base = {"image": "i", "path": "p", "text": "t", "source": "s", "source_id": "1", "seed": 0, "validation": 0.5}
+        base = {
+            "image": "i",
+            "path": "p",
+            "text": "t",
+            "source": "s",
+            "source_id": "1",
+            "seed": 0,
+            "validation": 0.5,
+        }
         return Caption.make(**{**base, **more})  # type: ignore[arg-type]
 
     assert made(image="j").id != made().id

@@ -6,8 +6,9 @@ white space and strip `<think>` from turns that they take for history.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,25 +21,35 @@ import msgspec
 from lpt.errors import UserError
 from lpt.models.base import Image, Message
 
+BUILT_IN = ("chatml", "deepseek-r1")
+
 _PROBE = "\N{OBJECT REPLACEMENT CHARACTER}"
 _THINK = "<think>"
-BUILT_IN = ("chatml", "deepseek-r1")
+_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A stretch of rendered text, from `start` to `end`."""
+    """A stretch of rendered text, from `start` up to `end`, in characters."""
 
     start: int
     end: int
     role: str
+    """Whose turn it belongs to, the turn's marks included."""
     learnt: bool
+    """True for what a trainer learns: an assistant's words and the end of the turn."""
 
 
-class Rendered(msgspec.Struct, frozen=True):
-    """A conversation as text, and which stretches of it are learnt."""
+class Rendered:
+    """A conversation as text, and its spans: in order, without gaps, worked out when first looked at."""
 
-    text: str
-    spans: tuple[Span, ...]
+    def __init__(self, text: str, cut: Callable[[], tuple[Span, ...]]) -> None:
+        self.text = text
+        self._cut = cut
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """Whose each stretch of the text is, and which of them are learnt."""
+        return self._cut()
 
 
 class Template:
@@ -53,27 +64,36 @@ class Template:
         environment.globals.update(raise_exception=_refuse, strftime_now=_now)
         try:
             self._template = environment.from_string(source)
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, RecursionError) as error:
             raise UserError(f"the chat template {name} is not valid Jinja: {error}") from error
         self._special = special or {}
-        self._parts = self._wants_parts()
+        self.bos = self._special.get("bos_token", "")
+        """What the tokenizer puts before every text; empty where nothing is known of one."""
+        self._only_parts = self._shows(parts=False) is None and self._shows(parts=True) is not None
+        self._sees = self._has_place_for_images()
 
     @staticmethod
-    def load(spec: str) -> "Template":
+    def load(spec: str, base: Path | None = None) -> "Template":
         """Load a template: a built-in name, a Jinja file, or a tokenizer folder.
 
+        Args:
+            spec: which one.
+            base: the folder that a relative path is relative to; by default the working directory.
+
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: there is none, or it cannot be used.
         """
         if spec in BUILT_IN:
-            text = resources.files("lpt").joinpath("templates", f"{spec}.jinja").read_text(encoding="utf-8")
-            return Template(text, spec)
-        path = Path(spec)
+            text = (resources.files("lpt") / "templates" / f"{spec}.jinja").read_text(encoding="utf-8")
+            # R1's tokenizer knows it as its first token; chatml's tokenizers have none.
+            special = {"bos_token": "<\uff5cbegin\u2581of\u2581sentence\uff5c>"} if spec == "deepseek-r1" else {}
+            return Template(text, spec, special)
+        path = (base or Path()) / Path(spec).expanduser()
         try:
             if path.is_dir():
                 return _of_tokenizer(path)
             return Template(path.read_text(encoding="utf-8"), path.name)
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(
                 f'the chat template "{spec}" cannot be read: give a tokenizer folder, a Jinja file, or one of '
                 f"{', '.join(BUILT_IN)} ({error})"
@@ -84,35 +104,52 @@ class Template:
 
         The prefill stands as it is, to the letter. Where the template itself opens the thought (`<think>`), that is
         not said twice.
-        """
-        text = self._start(turns, prefill or "") + (prefill or "")
-        return Rendered(text, (Span(0, len(text), "prompt", learnt=False),))
 
-    def _start(self, turns: Sequence[Message], words: str) -> str:
-        """All that stands before the assistant's words; without a tag that they begin with themselves."""
-        text = self._render(turns, generate=True)
-        opened = text.rstrip()
-        twice = words.lstrip().startswith(_THINK) and opened.endswith(_THINK)
-        return opened.removesuffix(_THINK) if twice else text
+        Raises:
+            UserError: the template refuses the conversation, or has no place for its images.
+        """
+        words = prefill or ""
+        text = self._start(turns, words) + words
+        return Rendered(text, lambda: _filled(self._cuts(turns, text), "assistant", text, learnt=False))
+
+    def whole(self, turns: Sequence[Message], prefix: str, target: str) -> Rendered:
+        """Render a training example: the closed conversation, in which target and end of turn are learnt.
+
+        Raises:
+            UserError: as `split`.
+        """
+        given, learnt = self.split(turns, prefix, target)
+        text = given + learnt
+
+        def cut() -> tuple[Span, ...]:
+            spans = _filled(self._cuts(turns, given), "assistant", given, learnt=False)
+            return (*spans, Span(len(given), len(text), "assistant", learnt=True))
+
+        return Rendered(text, cut)
 
     def split(self, turns: Sequence[Message], prefix: str, target: str) -> tuple[str, str]:
-        """A training example as (what is given, what is learnt): the whole is the closed conversation.
+        """A training example as (what is given, what is learnt): together the closed conversation, to the letter.
 
         Given are the prompt and the assistant's prefix; learnt are the target and the end of the turn.
 
         Raises:
-            UserError: the template changes the assistant's words, so that they cannot be told apart.
+            UserError: the template changes the assistant's words when they are history (it trims them, or strips
+                the thought), so that what is trained would not be what is asked for.
         """
-        return self._start(turns, prefix + target) + prefix, target + self.ending(turns)
-
-    def whole(self, turns: Sequence[Message], prefix: str, target: str) -> Rendered:
-        """A training example as one text, with the span that is learnt."""
-        given, learnt = self.split(turns, prefix, target)
-        spans = (
-            Span(0, len(given), "prompt", learnt=False),
-            Span(len(given), len(given) + len(learnt), "assistant", learnt=True),
+        words = prefix + target
+        start = self._start(turns, words)
+        closed = self._render([*turns, Message("assistant", words)], generate=False)
+        # Where the generation prompt opens a thought and these words begin with none, history has none either.
+        opened = start.rstrip()
+        for head in (start, opened.removesuffix(_THINK) if opened.endswith(_THINK) else start):
+            if closed.startswith(head + words):
+                return head + prefix, closed[len(head) + len(prefix) :]
+        self.ending(turns)  # says what is wrong, where it is wrong for any words
+        raise UserError(
+            f"the chat template {self.name} changes an assistant's words when they are history (it trims white "
+            f"space, or strips what stands before </think>), here {words[:80]!r}: what is trained would not be what"
+            " was said. Use a template that leaves them alone, or one of " + ", ".join(BUILT_IN)
         )
-        return Rendered(given + learnt, spans)
 
     def ending(self, turns: Sequence[Message]) -> str:
         """What the template puts behind an assistant's turn: the end of the turn.
@@ -122,7 +159,7 @@ class Template:
         """
         closed = self._render([*turns, Message("assistant", _PROBE)], generate=False)
         head, found, tail = closed.rpartition(_PROBE)
-        if not found or _PROBE in tail:
+        if not found:
             raise UserError(f"the chat template {self.name} does not keep an assistant's words as they are")
         start = self._render(turns, generate=True)
         if not start.startswith(head) and not head.startswith(start):
@@ -132,57 +169,110 @@ class Template:
             )
         return tail
 
+    def _start(self, turns: Sequence[Message], words: str) -> str:
+        """All that stands before the assistant's words; without a tag that they begin with themselves."""
+        text = self._render(turns, generate=True)
+        opened = text.rstrip()
+        twice = words.lstrip().startswith(_THINK) and opened.endswith(_THINK)
+        return opened.removesuffix(_THINK) if twice else text
+
+    def _cuts(self, turns: Sequence[Message], text: str) -> list[Span]:
+        """One span a turn, each up to where the conversation so far would end.
+
+        A turn that the template renders otherwise once more turns follow has no end of its own: it is counted to
+        the next one.
+        """
+        spans: list[Span] = []
+        at = 0
+        for i, turn in enumerate(turns, 1):
+            try:
+                so_far = self._render(turns[:i], generate=False)
+            except UserError:  # such as a system message alone
+                continue
+            if len(so_far) > at and text.startswith(so_far):
+                spans.append(Span(at, len(so_far), turn.role, learnt=False))
+                at = len(so_far)
+        return spans
+
     def _render(self, turns: Sequence[Message], *, generate: bool) -> str:
-        return self._said([_message(turn, parts=self._parts) for turn in turns], generate=generate)
+        if not self._sees and any(turn.images for turn in turns):
+            raise UserError(
+                f"the chat template {self.name} has no place for an image: give the one of a vision model"
+            )
+        messages = [_message(turn, parts=self._only_parts or bool(turn.images)) for turn in turns]
+        return self._said(messages, generate=generate)
 
     def _said(self, messages: list[dict[str, Any]], *, generate: bool) -> str:
         try:
             return self._template.render(
-                messages=messages, add_generation_prompt=generate, tools=None, **self._special
+                messages=messages, add_generation_prompt=generate, tools=None, documents=None, **self._special
             )
-        except (jinja2.TemplateError, TypeError, KeyError) as error:
+        except Exception as error:  # a template is a stranger's program: it may fail in any way
             raise UserError(f"the chat template {self.name} refuses this conversation: {error}") from error
 
-    def _wants_parts(self) -> bool:
-        """Whether a user's words go in as a list of parts: some templates put an image mark only then."""
+    def _shows(self, *, parts: bool, images: tuple[Image, ...] = ()) -> str | None:
+        """A short conversation in one of the two forms of content; None where its words do not come out of it."""
+        asked, said = f"{_PROBE}1", f"{_PROBE}2"
+        turns = [Message("user", asked, images), Message("assistant", said)]
         try:
-            seen = Message("user", _PROBE, (Image(key="", data=b""),))
-            as_parts = self._said([_message(seen, parts=True)], generate=False)
+            text = self._said([_message(turn, parts=parts) for turn in turns], generate=False)
         except UserError:
-            return False
-        return _PROBE in as_parts and "'type'" not in as_parts
+            return None
+        # A template for strings prints a list as Python does.
+        good = asked in text and said in text and "'type'" not in text and '"type"' not in text
+        return text if good else None
+
+    def _has_place_for_images(self) -> bool:
+        with_one = self._shows(parts=True, images=(Image(key="", data=b""),))
+        without = self._shows(parts=True)
+        # Images come before the text: so must their mark.
+        return bool(with_one and without) and str(with_one).index(_PROBE) > str(without).index(_PROBE)
+
+
+def _filled(spans: list[Span], role: str, text: str, *, learnt: bool) -> tuple[Span, ...]:
+    """The spans, and one more for what is left of the text."""
+    at = spans[-1].end if spans else 0
+    return (*spans, Span(at, len(text), role, learnt)) if at < len(text) else tuple(spans)
 
 
 def _message(turn: Message, *, parts: bool) -> dict[str, Any]:
-    if parts and turn.images:
-        images = [{"type": "image"} for _ in turn.images]
-        return {"role": turn.role, "content": [*images, {"type": "text", "text": turn.text}]}
-    return {"role": turn.role, "content": turn.text}
+    if not parts:
+        return {"role": turn.role, "content": turn.text}
+    images = [{"type": "image"} for _ in turn.images]
+    return {"role": turn.role, "content": [*images, {"type": "text", "text": turn.text}]}
 
 
 def _of_tokenizer(folder: Path) -> Template:
-    config: dict[str, Any] = {}
-    if (folder / "tokenizer_config.json").exists():
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    """The template of a tokenizer folder: its Jinja file, its processor's, or that of its configuration."""
+    config = _json(folder / "tokenizer_config.json")
     source: Any = config.get("chat_template")
     if (folder / "chat_template.jinja").exists():
         source = (folder / "chat_template.jinja").read_text(encoding="utf-8")
     elif (folder / "chat_template.json").exists():
-        source = json.loads((folder / "chat_template.json").read_text(encoding="utf-8")).get(
-            "chat_template", source
-        )
+        source = _json(folder / "chat_template.json").get("chat_template", source)
     if isinstance(source, list):  # several, by name
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
         source = named.get("default")
     if not isinstance(source, str):
         raise UserError(f"the tokenizer in {folder} has no chat template; give a Jinja file")
+    tokens = {**_json(folder / "special_tokens_map.json"), **config}
     special = {}
-    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
-        token = config.get(name)
+    for name in _TOKENS:
+        token = tokens.get(name)
         token = token.get("content") if isinstance(token, dict) else token
         if isinstance(token, str):
             special[name] = token
     return Template(source, folder.name, special)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where there is no such file."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds no object")  # noqa: TRY004 (a wrong file, not a wrong call)
+    return found
 
 
 class _Generation(jinja2.ext.Extension):
@@ -195,9 +285,15 @@ class _Generation(jinja2.ext.Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     # Not Jinja's own, which escapes for HTML: prompts are no pages.
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _refuse(message: str) -> NoReturn:

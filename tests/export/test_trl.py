@@ -104,19 +104,29 @@ OPENING = """{%- for message in messages %}{{- '[' + message.role + ']' }}
 {%- if add_generation_prompt %}{{- '[assistant]<think>\n' }}{%- endif %}"""
 
 
-def test_a_template_that_opens_the_thought_says_it_once_on_either_side(tmp_path):
+def test_a_template_that_opens_the_thought_says_it_once(tmp_path):
     (tmp_path / "opening.jinja").write_text(OPENING)
-    run = make_run(
-        tmp_path / "run",
-        [example(A, system="", prompt="What?")],
-        [pair(A, system="", prompt="What?", shared="", chosen="<think> a </think>", rejected="b </think>")],
-    )
+    run = make_run(tmp_path / "run", [example(A, system="", prompt="What?")], [pair(A, system="", prompt="What?")])
     export(run, "trl", tmp_path / "out", template=str(tmp_path / "opening.jinja"))
     (row,) = rows(tmp_path / "out", "lpt_sft_long_train")
     assert row["prompt"] == "[user]<|image|>What?<|end|>[assistant]<think> It looks blue."
     (row,) = rows(tmp_path / "out", "lpt_preferences_train")
     assert row["prompt"] == "[user]<|image|>What?<|end|>[assistant]"
-    assert (row["chosen"], row["rejected"]) == ("<think> a </think><|end|>", "<think>\nb </think><|end|>")
+    assert row["chosen"] == pair(A).chosen + "<|end|>"
+
+
+def test_words_that_a_template_would_change_are_counted(tmp_path):
+    trimming = OPENING.replace("<think>\\n", "").replace("{{- message.content }}", "{{- message.content | trim }}")
+    (tmp_path / "trimming.jinja").write_text(trimming)
+    rows_ = [example(A, target="Wait. "), example(A, target="Wait.")]
+    exported = export(
+        make_run(tmp_path / "run", rows_), "trl", tmp_path / "out", template=str(tmp_path / "trimming.jinja")
+    )
+    assert (exported.counts, exported.skipped) == ({"lpt_sft_long_train": 1}, {"template-refuses": 1})
+    run = make_run(tmp_path / "other", rows_[:1])
+    with pytest.raises(UserError, match="changes an assistant's words"):
+        export(run, "trl", tmp_path / "none", template=str(tmp_path / "trimming.jinja"))
+    assert not list((tmp_path / "none").glob("*.jsonl*"))
 
 
 def test_a_template_without_a_place_for_images_is_refused(run, tmp_path):

@@ -250,9 +250,8 @@ async def test_a_write_that_nobody_waits_for_any_more_does_no_harm(ledger: Ledge
 
 
 KILLED = """
-import asyncio, os, sys
+import asyncio, os
 from pathlib import Path
-sys.path.insert(0, {root!r})
 from lpt.store.ledger import Ledger
 from tests.scripted import request
 from tests.store.test_ledger import keep
@@ -271,9 +270,9 @@ asyncio.run(main({count}))
 
 
 def writer(path: Path, name: str, count: int) -> "subprocess.Popen[str]":
-    root = str(Path(__file__).parents[2])
-    code = KILLED.format(root=root, path=str(path), name=name, count=count)
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    code = KILLED.format(path=str(path), name=name, count=count)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env)
 
 
 def test_a_process_that_is_killed_loses_nothing_that_was_kept(tmp_path: Path) -> None:
@@ -348,14 +347,26 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
         Ledger(tmp_path / "folder.sqlite")
 
 
+CHILD = """
+import asyncio, os
+from pathlib import Path
+from lpt.errors import StoreError
+from lpt.store.ledger import Ledger
+from tests.scripted import request
+from tests.store.test_ledger import keep
+"""
+
+
 def in_a_child(code: str) -> str:
     """Run code in a process of its own, whose rights and limits it may give up; what it prints."""
-    head = f"import asyncio, os, sys\nfrom pathlib import Path\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-    head += (
-        "from lpt.errors import StoreError\nfrom lpt.store.ledger import Ledger\nfrom tests.scripted import request\n"
-        "from tests.store.test_ledger import keep\n"
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD + code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    done = subprocess.run([sys.executable, "-c", head + code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -400,7 +411,8 @@ async def fill(path):
 
 
 def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path: Path) -> None:
-    if os.getuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path]).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small disk takes the right to mount one")
     try:
         said = in_a_child(FILL + f"\nasyncio.run(fill(Path({str(tmp_path)!r}) / 'l.sqlite'))")

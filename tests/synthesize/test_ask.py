@@ -61,7 +61,12 @@ async def test_questions_are_read_checked_and_shown() -> None:
     assert (car.caption, car.image, car.split) == (caption().id, caption().image, "train")
     assert (car.system, car.reply) == ("be good", "ledger-key")
     assert car.prompt.startswith("What colour is the car?\n")
-    assert (request.stage, request.record, request.rank, request.affinity) == ("ask", caption().id, 5, caption().image)
+    assert (request.stage, request.record, request.rank, request.affinity) == (
+        "ask",
+        caption().id,
+        5,
+        caption().image,
+    )
     assert caption().text in request.messages[0].text
     assert "Write 8 multiple-choice" in request.messages[0].text
     assert request.schema
@@ -109,8 +114,8 @@ async def test_an_answer_is_a_letter_a_text_or_both(answer: str, form: Any) -> N
 @pytest.mark.parametrize(
     "options",
     [
-        {"D": "white", "B": "blue", "A": "red", "C": "green"},
-        ["(D) white", "(B) blue", "(A) red", "(C) green"],
+        {"B": "blue", "D": "white", "A": "red", "C": "green"},
+        ["(B) blue", "(D) white", "(A) red", "(C) green"],
     ],
 )
 async def test_letters_mean_what_they_are_written_beside_whatever_their_order(options: Any) -> None:
@@ -156,7 +161,10 @@ async def test_what_is_no_sound_question_is_a_drop_with_its_reason(change: dict[
         {"question": "Is the door red, blue, green or white?"},  # all stand in it: none is given away
         {"question": "What do the bluebells stand in?"},  # a part of a word is no word
         {"options": ["-3", "3", "C++", "C"], "answer": "3"},  # signs count
-        {"options": ["\u0915\u093f", "\u0915\u0940", "\u0915\u0941", "\u0915\u0947"], "answer": "\u0915\u0940"},  # so do vowel signs
+        {
+            "options": ["\u0915\u093f", "\u0915\u0940", "\u0915\u0941", "\u0915\u0947"],
+            "answer": "\u0915\u0940",
+        },  # so do vowel signs
     ],
 )
 async def test_what_only_looks_unsound_is_kept(sound: dict[str, Any]) -> None:
@@ -170,6 +178,13 @@ async def test_a_question_that_is_asked_twice_counts_once() -> None:
     assert len(questions) == 2
     assert [drop.reason for drop in drops] == ["asked-twice"]
     assert [question.index for question in questions] == [0, 2]
+
+
+async def test_words_that_differ_in_a_vowel_sign_are_other_words() -> None:
+    stems_ = ["\u0915\u093f?", "\u0915\u0940?"]
+    questions, drops, _ = await asked(as_json(*({**CAR, "question": stem} for stem in stems_)))
+    assert stems(questions) == stems_
+    assert drops == []
 
 
 async def test_an_unsound_question_does_not_stand_in_the_way_of_a_sound_one() -> None:
@@ -203,7 +218,12 @@ async def test_where_nothing_can_be_read_a_second_call_may_put_it_into_form() ->
         (["nothing"], {"reparse": False}, "unreadable", 1),
         (["  "], {}, "unreadable", 1),
         (['{"questions": []}', '{"questions": []}'], {}, "unreadable", 2),
-        ([Choice(text='{"questions": [{"question": "Wh', finish_reason="length")], {"reparse": False}, "unfinished", 1),
+        (
+            [Choice(text='{"questions": [{"question": "Wh', finish_reason="length")],
+            {"reparse": False},
+            "unfinished",
+            1,
+        ),
         ([Choice(text="", reasoning="I think", finish_reason="length")], {}, "unfinished", 1),
     ],
 )
@@ -247,13 +267,20 @@ async def test_a_thought_that_never_ended_holds_drafts_not_questions() -> None:
 
 
 async def test_half_a_character_in_an_escape_is_no_text() -> None:
-    reply = '{"questions": [{"question": "What does the sign \\ud83d say?", "options": ["a1", "b1", "c1", "d1"], "answer": "a1"}]}'
+    reply = as_json({**CAR, "question": "What does the sign HERE say?"}).replace("HERE", "\\ud83d")
     (question,), _, _ = await asked(reply)
     assert question.stem == "What does the sign ? say?"
     question.prompt.encode()
 
 
-HOSTILE = ["{" * 400_000, '{"' * 200_000, '{"a":' * 100_000, "[" * 100_000, "<question>" * 40_000, '{"n": 1' + "0" * 9000 + "}"]
+HOSTILE = [
+    "{" * 400_000,
+    '{"' * 200_000,
+    '{"a":' * 100_000,
+    "[" * 100_000,
+    "<question>" * 40_000,
+    '{"n": 1' + "0" * 9000 + "}",
+]
 
 
 @pytest.mark.parametrize("reply", HOSTILE, ids=range(len(HOSTILE)))

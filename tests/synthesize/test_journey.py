@@ -16,7 +16,7 @@ from lpt.models.base import Image, Request
 from lpt.records import Caption, Drop, Stage
 from lpt.settings import AskSettings, ThinkHarderSettings, ThinkSettings
 from lpt.synthesize.journey import Travel, Trip, Until, journey
-from tests.scripted import IMAGE, Scripted, caption
+from tests.scripted import IMAGE, Scripted, caption, settle
 
 # Many images: `journey` over ways that end when the test says so
 
@@ -50,12 +50,6 @@ class Roads:
             self.waiting[rank].set_result(None)
 
 
-async def settle() -> None:
-    """Let everything come as far as it can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 class Watched:
     """A journey under way, with what it has yielded so far."""
 
@@ -80,9 +74,11 @@ class Watched:
         return [self.captions.index(one) for one in self.yielded]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
-    count=st.integers(0, 40), in_flight=st.integers(1, 6), picks=st.lists(st.integers(0, 1000), min_size=40, max_size=40)
+    count=st.integers(0, 40),
+    in_flight=st.integers(1, 6),
+    picks=st.lists(st.integers(0, 1000), min_size=40, max_size=40),
 )
 def test_trips_come_in_the_order_of_the_captions_whatever_the_order_of_arrival(
     count: int, in_flight: int, picks: list[int]
@@ -180,8 +176,7 @@ async def test_a_source_that_breaks_ends_the_journey() -> None:
 
     roads = Roads()
     with pytest.raises(KeyError):
-        async for _ in journey(source(), roads, in_flight=3):
-            raise AssertionError
+        await anext(journey(source(), roads, in_flight=3))
     assert roads.waiting == {}
 
 
@@ -207,7 +202,12 @@ def questions(*stems: str) -> str:
     return json.dumps(
         {
             "questions": [
-                {"question": stem, "options": ["red", "blue", "green", "white"], "answer": "blue", "type": "recognition"}
+                {
+                    "question": stem,
+                    "options": ["red", "blue", "green", "white"],
+                    "answer": "blue",
+                    "type": "recognition",
+                }
                 for stem in stems
             ]
         }
@@ -245,8 +245,11 @@ async def prepare(_caption: Caption) -> Image | Drop:
     return IMAGE
 
 
+TWO = questions("One?", "Two?")
+
+
 def travel(
-    asker: Says | str = questions("One?", "Two?"),
+    asker: Says | str = TWO,
     think: Says = student,
     harder: Says = reasoner,
     *,
@@ -301,7 +304,9 @@ async def test_useless_thoughts_are_not_thought_further() -> None:
     assert not useless & {request.record for request in reasoner_model.requests}
 
 
-@pytest.mark.parametrize(("until", "calls"), [("ask", [1, 0, 0]), ("think", [1, 2, 0]), ("think_harder", [1, 2, 12])])
+@pytest.mark.parametrize(
+    ("until", "calls"), [("ask", [1, 0, 0]), ("think", [1, 2, 0]), ("think_harder", [1, 2, 12])]
+)
 async def test_a_journey_ends_after_the_stage_that_it_is_told(until: Until, calls: list[int]) -> None:
     way, models = travel(until=until)
     await way(caption(), 0)
@@ -330,7 +335,7 @@ def shuffled(picks: list[int]) -> Any:
     return gate
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(picks=st.lists(st.integers(0, 1000), max_size=20))
 def test_a_trip_is_the_same_whatever_the_order_of_the_replies(picks: list[int]) -> None:
     plain = asyncio.run(travel()[0](caption(), 0))

@@ -1,4 +1,4 @@
-"""A question is shown in one way; over many questions, in all ways; and the letter always points to the right text."""
+"""A question is shown in one way; many, in all ways; and the letter always points to the right text."""
 
 import itertools
 from collections import Counter
@@ -46,7 +46,10 @@ def test_formats_are_drawn_from_those_that_the_recipe_names() -> None:
 @pytest.mark.parametrize(
     ("form", "shown"),
     [
-        ("(X)", "Which?\n(A) red\n(B) blue\nGive your answer as (X), where X is the letter of the option you choose."),
+        (
+            "(X)",
+            "Which?\n(A) red\n(B) blue\nGive your answer as (X), where X is the letter of the option you choose.",
+        ),
         ("X.", "Which?\nA. red\nB. blue\nGive your answer as X., where X is the letter of the option you choose."),
         ("text", "Which?\n(A) red\n(B) blue\nGive your answer as the full text of the option you choose."),
     ],

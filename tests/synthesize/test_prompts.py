@@ -10,7 +10,9 @@ from lpt.synthesize import ask, prompts, think, think_harder
 
 
 def test_what_a_filled_value_holds_is_not_filled_again() -> None:
-    filled = prompts.fill("{caption} / {question} / {other}", caption="a {question} {caption}", question="\\1 {caption}")
+    filled = prompts.fill(
+        "{caption} / {question} / {other}", caption="a {question} {caption}", question="\\1 {caption}"
+    )
     assert filled == "a {question} {caption} / \\1 {caption} / {other}"
 
 

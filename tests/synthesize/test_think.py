@@ -27,7 +27,11 @@ async def test_the_student_sees_the_image_and_the_question_as_it_is_shown() -> N
     assert (system_turn.role, system_turn.text, system_turn.images) == ("system", "Think.", ())
     assert (user.role, user.text, user.images) == ("user", question().prompt, (IMAGE,))
     assert (request.n, request.rank, request.affinity, request.record) == (3, 3, question().image, question().id)
-    assert (request.sampling.top_p, request.sampling.repetition_penalty, request.sampling.top_k) == (0.8, 1.05, None)
+    assert (request.sampling.top_p, request.sampling.repetition_penalty, request.sampling.top_k) == (
+        0.8,
+        1.05,
+        None,
+    )
     assert request.prefill is None
     assert request.schema is None
 
@@ -104,7 +108,10 @@ async def test_every_reply_is_kept_and_what_is_of_no_use_is_a_drop_as_well() -> 
     replies = ["<think>a</think><answer>(B)</answer>", "?", "<answer>(B)</answer>"]
     thoughts, drops, _ = await thought_of(lambda _r, i: replies[i], samples=3)
     assert len(thoughts) == 3
-    assert {drop.record: drop.reason for drop in drops} == {thoughts[1].id: "unparsed", thoughts[2].id: "no-thought"}
+    assert {drop.record: drop.reason for drop in drops} == {
+        thoughts[1].id: "unparsed",
+        thoughts[2].id: "no-thought",
+    }
 
 
 async def test_the_seed_is_the_questions_own() -> None:

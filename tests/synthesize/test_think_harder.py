@@ -33,7 +33,13 @@ async def test_the_turn_that_is_handed_over_is_opening_thought_joint_and_cue() -
     assert long.continuation == " the Car is Blue."
     assert request.prefill.endswith(long.prefix + long.joint + long.cue)
     assert long.added == "\nWait, the Car is Blue."
-    assert (long.before, long.verdict, long.letter, long.answer, long.format_ok) == ("wrong", "correct", "B", "(B)", True)
+    assert (long.before, long.verdict, long.letter, long.answer, long.format_ok) == (
+        "wrong",
+        "correct",
+        "B",
+        "(B)",
+        True,
+    )
     assert long.text == GOES_ON
     assert drops == []
 
@@ -52,7 +58,12 @@ async def test_the_reasoner_reads_the_caption_and_the_question_as_the_student_sa
 anywords = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@given(words=anywords, cue=anywords, joint=st.sampled_from(["\n", " ", "\n\n"]), start=st.sampled_from(["<think>\n", ""]))
+@given(
+    words=anywords,
+    cue=anywords,
+    joint=st.sampled_from(["\n", " ", "\n\n"]),
+    start=st.sampled_from(["<think>\n", ""]),
+)
 def test_a_turn_never_ends_in_white_space_and_the_students_words_are_untouched(
     words: str, cue: str, joint: str, start: str
 ) -> None:
@@ -61,6 +72,7 @@ def test_a_turn_never_ends_in_white_space_and_the_students_words_are_untouched(
     prefix, used, prefill = opening(thought(thought=words.strip()), sent, settings, 0)
     assert prefill == prefill.rstrip()
     assert prefix == words.strip()
+    assert sent == cue.rstrip(), "a record says what was sent"
     assert prefill == f"{start}{prefix}{used}{sent}".rstrip()
     assert used == (joint if sent else "")
 
@@ -151,6 +163,8 @@ async def test_the_students_answer_is_never_taken_for_the_reasoners() -> None:
     assert (long.letter, long.verdict) == ("B", "correct")
     (cut,), _, _ = await harder(lambda _r, _i: Choice(text=" hm, it", finish_reason="length"), of=spoke)
     assert cut.verdict == "unparsed"
+    (silent,), (drop,), _ = await harder("", of=spoke, cue="")
+    assert (silent.letter, drop.reason) == (None, "unparsed")
 
 
 async def test_being_asked_in_words_is_marked() -> None:

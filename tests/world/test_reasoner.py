@@ -26,7 +26,7 @@ def outcomes(
     dials: Dials | None = None,
     caption: Callable[[int], Scene | None] = lambda index: scene(WORLD, index),
     rotate: int = 0,
-    prefix: bool = True,
+    handed: str | bool | None = True,
     count: int = 20,
 ) -> Table:
     """Counts of (claim right, answer right) over claims that are right half of the time."""
@@ -35,7 +35,7 @@ def outcomes(
         wrong = next(option for option in question.options if option != question.answer)
         options = question.options[rotate:] + question.options[:rotate]
         for number, claim in enumerate((question.answer, wrong) * 2):
-            prefill = f"{thought_for(claim, question)} {CUES[number]}" if prefix else None
+            prefill = f"{thought_for(claim, question)} {CUES[number]}" if handed is True else handed
             text = reasoner(reasoner_ask(question, caption(index), prefill, options=options), number).text
             answer = chosen(text, options)
             if answer:
@@ -102,8 +102,13 @@ def test_a_thought_about_another_question_leaves_it_at_chance():
     assert 0.15 < right / total < 0.36
 
 
-def test_without_a_prefix_it_thinks_from_scratch_and_is_worse_for_it():
-    scratch, checked = accuracy(outcomes(prefix=False)), accuracy(outcomes())
+@pytest.mark.parametrize("handed", [None, "<think>\nWait,", "Wait,"])
+def test_a_thought_that_was_lost_on_the_way_leaves_it_at_chance(handed):
+    assert 0.15 < accuracy(outcomes(handed=handed)) < 0.36
+
+
+def test_asked_to_think_from_scratch_it_does_and_is_worse_for_it():
+    scratch, checked = accuracy(outcomes(handed="<think>")), accuracy(outcomes())
     assert 0.5 < scratch < checked - 0.04
     _, made, question = next(cases(1))
     assert Reasoner()(reasoner_ask(question, made, None), 0).text.startswith("<think>\n")

@@ -97,11 +97,7 @@ def upright(image: Image, turned: int) -> Image:
 
 
 def rgb(image: Image) -> Image:
-    """A loaded picture as RGB: what is transparent is white, deep gray is scaled and not clipped.
-
-    Raises:
-        ValueError: its colors are of a kind that nobody can show (LAB).
-    """
+    """A loaded picture as RGB: what is transparent is white, deep gray is scaled and not clipped."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode[0] in "IF":

@@ -49,9 +49,9 @@ def prepare(path: Path, image_hash: str, settings: CaptionSettings) -> Image:
                 if width * height > MAX_PIXELS:
                     raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")  # noqa: TRY301 (one way out for all)
                 size = target(width, height, settings.max_pixels, settings.longest_side)
-                # A JPEG may be decoded at a half, a quarter or an eighth: at twice the size that is wanted, no
-                # difference can be seen after the filter.
-                image.draft(None, (2 * size[0], 2 * size[1]))
+                # A JPEG may be decoded at a half, a quarter or an eighth. At one and a half times what is wanted or
+                # more, the difference after the filter is below what the encoding costs, in half the time.
+                image.draft(None, (size[0] * 3 // 2, size[1] * 3 // 2))
                 image.load()
                 picture = rgb(image)
                 if picture.size != size:
@@ -78,13 +78,17 @@ def target(width: int, height: int, max_pixels: int, longest_side: int) -> tuple
     proportions (unless the shorter one would have vanished).
     """
     short, long = sorted((width, height))
+    sizes = [(short, long)]
     longest = min(longest_side or _JPEG_SIDE, _JPEG_SIDE)
-    scale = min(1.0, longest / long, math.sqrt(max_pixels / (short * long)) if max_pixels else 1.0)
-    if scale < 1:
-        short = max(1, math.floor(short * scale))
-        long = max(1, math.floor(long * scale))
-        if max_pixels:
-            long = max(1, min(long, max_pixels // short))
+    if long > longest:
+        sizes.append((short * longest // long, longest))
+    if max_pixels and short * long > max_pixels:
+        # Both sides times the root of the ratio of areas, in whole numbers: exact, on every machine.
+        sizes.append((math.isqrt(max_pixels * short // long), math.isqrt(max_pixels * long // short)))
+    short = max(1, min(short for short, _ in sizes))
+    long = max(1, min(long for _, long in sizes))
+    if max_pixels:  # matters only where the shorter side would have vanished
+        long = min(long, max_pixels // short)
     return (short, long) if width <= height else (long, short)
 
 

@@ -1,8 +1,12 @@
 """`lpt sim`: three simulated models behind one OpenAI-compatible server."""
 
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from lpt.serving.dials import Dials as ServerDials
+    from lpt.world.dials import Dials as RoleDials
 
 
 def sim(
@@ -34,7 +38,7 @@ def sim(
     serve(make_app({name: make(roles) for name, make in ROLES.items()}, server), host, port)
 
 
-def _set(settings: list[str], faults: list[str]) -> tuple[Any, Any]:
+def _set(settings: list[str], faults: list[str]) -> "tuple[ServerDials, RoleDials]":
     """Sort `name=value` settings into the server's dials and the roles'."""
     import difflib
 
@@ -56,7 +60,8 @@ def _set(settings: list[str], faults: list[str]) -> tuple[Any, Any]:
             raise UserError(f"--dial wants NAME=VALUE with the name of a dial, not {setting!r}{hint}")
         chosen[kind][name] = value
     try:
-        server, roles = (msgspec.convert(values, kind, strict=False) for kind, values in chosen.items())
+        server: ServerDials = msgspec.convert(chosen[ServerDials], ServerDials, strict=False)
+        roles: RoleDials = msgspec.convert(chosen[RoleDials], RoleDials, strict=False)
     except msgspec.ValidationError as error:
         raise UserError(f"--dial: {error}") from None
     return server, roles
@@ -75,7 +80,8 @@ def _list_dials() -> None:
         meanings = documented.fields(kind)
         rest = kind()
         for field in msgspec.structs.fields(kind):
-            typer.echo(f"  {field.name}={getattr(rest, field.name)!s:<12} {meanings[field.name]}")
+            setting = f"{field.name}={getattr(rest, field.name)}"
+            typer.echo(f"  {setting:<34} {meanings[field.name]}")
     typer.echo("Faults (--fault NAME=PROBABILITY)")
     for name, meaning in FAULTS.items():
-        typer.echo(f"  {name:<16} {meaning}")
+        typer.echo(f"  {name:<34} {meaning}")

@@ -1,5 +1,7 @@
 """What all exporters share: the walk over a run's sets, one row at a time, with nothing vanishing on the way."""
 
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -20,6 +22,7 @@ _REASONS = {
     "image-missing": "their image is not there (image-missing)",
     "image-unreadable": "their image cannot be read (image-unreadable)",
     "image-outside": "their image's path leaves the images folder (image-outside)",
+    "template-refuses": "the chat template would change the words that are learnt (template-refuses)",
     "shared-differs": "the two sides of the pair do not begin with what they are said to share (shared-differs)",
 }
 
@@ -84,9 +87,20 @@ def export_rows(
     images = copy_images(run, out, allow_missing=allow_missing_images, progress=progress)
     neutralised = 0
     skipped: dict[str, int] = {}
+    refused: UserError | None = None
 
     def skip(why: str) -> None:
         skipped[why] = skipped.get(why, 0) + 1
+
+    def write(name: str, spell: Callable[[], dict[str, Any]]) -> None:
+        nonlocal refused
+        try:
+            row = spell()
+        except UserError as error:  # these words, not the template as such: it was tried on others before
+            refused = refused or error
+            skip("template-refuses")
+        else:
+            files.write(name, row)
 
     with RowFiles(out, kind) as files:
         for example in run.records("sft", Example):
@@ -96,7 +110,7 @@ def export_rows(
             else:
                 turn, changed = turn_of(example)
                 neutralised += changed
-                files.write(f"lpt_sft_{_name(example.set)}_{example.split}", rows.example(example, turn, image))
+                write(f"lpt_sft_{_name(example.set)}_{example.split}", partial(rows.example, example, turn, image))
         for pair in run.records("preferences", Pair):
             image = images.reference(pair.image)
             if image is None:
@@ -106,7 +120,9 @@ def export_rows(
             else:
                 choice, changed = found
                 neutralised += changed
-                files.write(f"lpt_preferences_{pair.split}", rows.pair(pair, choice, image))
+                write(f"lpt_preferences_{pair.split}", partial(rows.pair, pair, choice, image))
+        if refused and not files.counts:
+            raise refused
     for name in (f"{name}_{split}" for name in SETS for split in SPLITS):
         if name not in files.counts:
             files.path(name).unlink(missing_ok=True)  # an earlier export's

@@ -80,17 +80,15 @@ class Renderer:
     def __init__(self, template: str, *, image: str | None = None) -> None:
         self._template = Template.load(template)
         self._image = image
-        probe = [Message("user", "a")]
-        self.ending = self._template.ending(probe)
+        self.ending = self._template.ending(self._turns("", "a"))
         """What the template puts behind an assistant's words."""
-        marked = self._template.render(self._turns("", "a")).text
-        if marked == self._template.render(probe).text:
-            raise UserError(
-                f"the chat template {template} has no place for an image: give the one of a vision model"
-            )
 
     def turn(self, turn: Turn) -> tuple[str, str]:
-        """An example as text: what is given, and what is learnt without the end of the turn."""
+        """An example as text: what is given, and what is learnt without the end of the turn.
+
+        Raises:
+            UserError: the template would change the assistant's words.
+        """
         given, learnt = self._template.split(self._turns(turn.system, turn.prompt), turn.prefix, turn.target)
         return given, learnt.removesuffix(self.ending)
 
@@ -100,15 +98,17 @@ class Renderer:
         Args:
             choice: the pair.
             give_shared: put what both sides begin with at the end of what is given.
+
+        Raises:
+            UserError: the template would change the assistant's words.
         """
         turns = self._turns(choice.system, choice.prompt)
         given, said = (choice.shared, "") if give_shared else ("", choice.shared)
         one, chosen = self._template.split(turns, given, said + choice.chosen)
         other, rejected = self._template.split(turns, given, said + choice.rejected)
-        # Where the template opens the thought and only one side opens it itself, the other side is given the rest.
-        start = min(one, other, key=len)
-        chosen, rejected = one[len(start) :] + chosen, other[len(start) :] + rejected
-        return start, chosen.removesuffix(self.ending), rejected.removesuffix(self.ending)
+        if one != other:
+            raise UserError("the chat template begins the two sides of a pair in two ways")
+        return one, chosen.removesuffix(self.ending), rejected.removesuffix(self.ending)
 
     def _turns(self, system: str, prompt: str) -> list[Message]:
         user = (

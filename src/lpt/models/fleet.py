@@ -1,11 +1,11 @@
 """All the models of a recipe, wired: a launched server where one is asked for, HTTP, and the gate."""
 
-import hashlib
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from lpt.models.base import Model, Reply, Request
+from lpt.models.base import Reply, Request
 from lpt.models.endpoint import Endpoint
 from lpt.models.gate import Gate
 from lpt.models.launch import Launched
@@ -15,9 +15,10 @@ from lpt.settings import ModelSettings
 class Gated:
     """A `Model` that is started when first asked, and asked by so many at once."""
 
-    def __init__(self, name: str, settings: ModelSettings, server: Launched | None) -> None:
+    def __init__(self, name: str, settings: ModelSettings, server: Launched | None = None) -> None:
         self.gate = Gate(settings.concurrency)
         self.endpoint: Endpoint | None = None
+        """What is behind the gate; None until a launched server has told its URL."""
         self._name = name
         self._settings = settings
         self._server = server
@@ -28,15 +29,18 @@ class Gated:
     async def ask(self, request: Request) -> Reply:
         """Wait for a place, oldest image first, then ask."""
         async with self.gate.turn(request.rank):
-            if self.endpoint is None:
-                assert self._server
-                url = await self._server.url()
-                if self.endpoint is None:
-                    self.endpoint = Endpoint(self._settings, (url,), name=self._name)
-            return await self.endpoint.ask(request)
+            return await (self.endpoint or await self._reach()).ask(request)
+
+    async def _reach(self) -> Endpoint:
+        """Wait for the launched server; several may wait for the same start, and share what the first one makes."""
+        assert self._server
+        url = await self._server.url()
+        if self.endpoint is None:
+            self.endpoint = Endpoint(self._settings, (url,), name=self._name, gone=self._server.gone)
+        return self.endpoint
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close the connections."""
         if self.endpoint:
             await self.endpoint.close()
 
@@ -45,18 +49,27 @@ class Fleet:
     """The models of a recipe, by name; a context that closes all of them and stops what was launched."""
 
     def __init__(self, settings: Mapping[str, ModelSettings], log_dir: Path) -> None:
+        """Wire them; nothing is started or sent.
+
+        Args:
+            settings: the models of a recipe, by name.
+            log_dir: where the output of launched servers goes: `NAME.log`, after the first model of each.
+
+        Raises:
+            UserError: a URL or a template cannot be used.
+        """
         self._servers: dict[str, Launched] = {}
         self._models: dict[str, Gated] = {}
         for name, model in settings.items():
             server = None
             if model.launch:
-                mark = hashlib.blake2b(model.launch.encode(), digest_size=3).hexdigest()
+                # Models with the same command share one server.
                 server = self._servers.setdefault(
-                    model.launch, Launched(model.launch, log_dir / f"server-{mark}.log", model.launch_timeout)
+                    model.launch, Launched(model.launch, log_dir / f"{name}.log", model.launch_timeout)
                 )
             self._models[name] = Gated(name, model, server)
 
-    def __getitem__(self, name: str) -> Model:
+    def __getitem__(self, name: str) -> Gated:
         return self._models[name]
 
     async def __aenter__(self) -> "Fleet":
@@ -65,7 +78,8 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for model in self._models.values():
-            await model.close()
-        for server in self._servers.values():
-            await server.stop()
+        try:
+            for model in self._models.values():
+                await model.close()
+        finally:
+            await asyncio.gather(*(server.stop() for server in self._servers.values()))

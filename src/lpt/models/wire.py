@@ -1,81 +1,70 @@
-"""The OpenAI-compatible protocol as bytes: a request's body, a reply's parts, and what can be wrong with them."""
+"""The OpenAI-compatible protocol as bytes: the body of a request, the parts of a reply."""
 
 import base64
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from lpt.errors import BadReply, Denied, Refused
+from lpt.errors import UserError
 from lpt.models.base import Choice, Image, Message, Request, Usage
+from lpt.models.trouble import Attempt, Trouble
 from lpt.settings import ModelSettings
 
-MAX_BODY = 64 * 2**20
-"""Bytes of a reply that are read at most: more than any answer, less than what hurts."""
+Fields: TypeAlias = dict[str, Any]
 
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-
-
-class _Said(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    message: _Said | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _Body(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Any = None
+_OURS = frozenset({"model", "messages", "prompt", "n", "seed", "stream"})
+"""What `extra` may not set: a reply would no longer be what its key in the ledger says."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What one HTTP reply holds."""
+    """What one HTTP reply holds: at least one choice."""
 
     choices: tuple[Choice, ...]
+    """In the order of their indices."""
+    places: tuple[int, ...]
+    """Which of the asked-for samples each choice is: its index, or its place where indices make no sense."""
     usage: Usage
+    model: str | None
+    """The model that the server says it was."""
 
 
-_decode = msgspec.json.Decoder(_Body)
+def encode(fields: Fields) -> bytes:
+    """The body of a request.
+
+    Raises:
+        UnicodeEncodeError: a text holds half of a surrogate pair, which no server could read.
+    """
+    return msgspec.json.encode(fields)
 
 
-@lru_cache(maxsize=256)
-def _data_url(key: str, media_type: str, data: bytes) -> str:
-    # Cached: an image is sent once for each of its questions, and base64 of it is most of a request's cost.
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def data_url(image: Image) -> str:
-    """An image as it travels inside a request."""
-    return _data_url(image.key, image.media_type, image.data)
-
-
-def message(said: Message) -> dict[str, Any]:
-    """One turn; images stand before the text."""
+def message(said: Message) -> Fields:
+    """One turn; images stand before the text. Without images the content is a string, which all servers take."""
     if not said.images:
         return {"role": said.role, "content": said.text}
-    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": data_url(i)}} for i in said.images]
-    return {"role": said.role, "content": [*parts, {"type": "text", "text": said.text}]}
+    return {"role": said.role, "content": [*map(_part, said.images), {"type": "text", "text": said.text}]}
 
 
-def parameters(request: Request, settings: ModelSettings) -> dict[str, Any]:
-    """Everything of a request but the conversation."""
+def _part(image: Image) -> msgspec.Raw:
+    return _encoded(image.key, image.media_type, image.data)
+
+
+# Cached as JSON: an image is sent with each of its questions, and encoding it is most of what a request costs us.
+# The data are part of the key, by their hash, which Python keeps: images without a key are not mixed up.
+@lru_cache(maxsize=256)
+def _encoded(key: str, media_type: str, data: bytes) -> msgspec.Raw:
+    url = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return msgspec.Raw(msgspec.json.encode({"type": "image_url", "image_url": {"url": url}}))
+
+
+def parameters(request: Request, settings: ModelSettings) -> Fields:
+    """Everything of a request but the conversation.
+
+    Raises:
+        UserError: `extra` sets what is ours to set.
+    """
     sampling = request.sampling
-    body: dict[str, Any] = {"model": settings.model}
+    body: Fields = {"model": settings.model}
     for name in ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens"):
         value = getattr(sampling, name)
         if value is not None:
@@ -89,41 +78,87 @@ def parameters(request: Request, settings: ModelSettings) -> dict[str, Any]:
     if settings.sampling_seed:
         body["seed"] = request.seed
     if request.schema is not None:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": request.stage, "strict": True, "schema": request.schema},
-        }
-    return {**body, **settings.extra, **sampling.extra}
+        schema = {"name": request.stage or "reply", "strict": True, "schema": request.schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    extra = {**settings.extra, **sampling.extra}
+    if clash := _OURS & extra.keys():
+        raise UserError(f"`extra` cannot set {', '.join(sorted(clash))}: the recipe says it elsewhere, or we do")
+    if "max_completion_tokens" in extra:  # the newer name of the same limit: some models refuse the older one
+        body.pop("max_tokens", None)
+    return {**body, **extra}
 
 
-def read(status: int, body: bytes, what: str) -> Answer:
-    """Read one HTTP reply; `what` names the model in errors.
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
 
-    Raises:
-        Denied, Refused: a 4xx, with the server's own words.
-        BadReply: anything else that is not a reply as the protocol has it.
-    """
-    if 300 <= status < 400:
-        raise Refused(f"{what} sent us elsewhere (HTTP {status}); redirects are never followed", kind="redirect")
-    if 400 <= status < 500:
-        kind = Denied if status in (401, 403, 404) else Refused
-        raise kind(f"{what} refused the request (HTTP {status}): {words(body)}", kind=f"http-{status}")
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None  # DeepSeek's
+
+
+class _Said(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int | None = None
+    message: _Said | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Body(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+    model: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+def read(body: bytes, asked: int, attempt: Attempt) -> Answer | Trouble:
+    """Read the body of a 200: an answer with at least one choice, and with no more than were asked for."""
     try:
-        decoded = _decode.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadReply(
-            f"{what} sent something that is not a reply: {words(body)} ({error})", kind="not-json"
-        ) from None
+        decoded = _decode(body)
+    except UnicodeDecodeError:
+        return attempt.bad("invalid-utf8", "sent bytes that are no text", body)
+    except msgspec.ValidationError as error:
+        return attempt.bad("wrong-shape", f"sent JSON that is not a reply ({error})", body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        return attempt.bad("not-json", f"sent something that is not a reply ({error})", body)
     if not decoded.choices:
-        kind_ = "error-body" if decoded.error is not None else "no-choices"
-        raise BadReply(f"{what} sent no choices: {words(body)}", kind=kind_)
+        if decoded.error is not None:
+            return attempt.bad("error-body", "sent an error with status 200", body)
+        return attempt.bad("no-choices", "sent no choices", body)
     usage = decoded.usage or _Usage()
     details = usage.prompt_tokens_details or _Details()
-    choices = sorted(decoded.choices, key=lambda choice: choice.index)
+    placed = _places(decoded.choices, asked)
     return Answer(
-        tuple(_choice(choice) for choice in choices),
-        Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, details.cached_tokens or 0),
+        choices=tuple(_choice(choice) for _, choice in placed),
+        places=tuple(place for place, _ in placed),
+        usage=Usage(
+            usage.prompt_tokens or 0,
+            usage.completion_tokens or 0,
+            details.cached_tokens or usage.prompt_cache_hit_tokens or 0,
+        ),
+        model=decoded.model,
     )
+
+
+def _places(choices: list[_Choice], asked: int) -> list[tuple[int, _Choice]]:
+    """Which sample each choice is. Indices count where they can be: distinct, and some of those asked for."""
+    indexed = {choice.index: choice for choice in choices if choice.index is not None}
+    if len(indexed) == len(choices) and (len(choices) > asked or indexed.keys() <= set(range(asked))):
+        choices = [indexed[index] for index in sorted(indexed)]
+        if len(choices) <= asked:
+            return list(zip(sorted(indexed), choices, strict=True))
+    return list(enumerate(choices))[:asked]
 
 
 def _choice(choice: _Choice) -> Choice:
@@ -133,9 +168,3 @@ def _choice(choice: _Choice) -> Choice:
         reasoning=said.reasoning_content or said.reasoning,
         finish_reason=choice.finish_reason or "stop",
     )
-
-
-def words(body: bytes, most: int = 300) -> str:
-    """The server's own words, short enough for an error message."""
-    text = " ".join(body[:4000].decode("utf-8", "replace").split())
-    return text[:most] + ("…" if len(text) > most else "") or "(nothing)"

@@ -83,10 +83,10 @@ def read(
     """Read one continuation: what was added, the answer, the verdict."""
     prefix, joint, prefill = opening(thought, cue, settings, seed)
     text = choice.joined()
-    whole = prefill + text
-    # The turn that was handed over is a thought, whether or not `opening` says so with a tag.
+    # What the student said is no answer of the reasoner's; and what was handed over is a thought, whether or not
+    # `opening` says so with a tag.
     graded = grade.grade(
-        whole, question.letters, answer=question.answer, format=question.answer_format, in_thought=bool(prefill)
+        text, question.letters, answer=question.answer, format=question.answer_format, in_thought=bool(prefill)
     )
     return LongThought(
         id=digest("long thought", thought.id, cue, settings.prefix, joint, index, text),
@@ -99,7 +99,7 @@ def read(
         joint=joint,
         text=text,
         continuation=continuation(text, after=cue or prefix),
-        answer=grade.answer_text(whole, in_thought=bool(prefill)),
+        answer=grade.answer_text(text, in_thought=bool(prefill)),
         letter=graded.letter,
         method=graded.method,
         before=thought.verdict,

@@ -64,7 +64,10 @@ class Reasoner:
             return finish(" there is no question with options that I could settle.</think>", ask)
         facts = caption(ask)
         claim = claim_of(thought, put)
-        verdict = self._judge(put, facts, claim, cue, rng)
+        # To think from scratch is asked for by a turn that opens the thought and says nothing yet. No turn at all,
+        # or a cue without a thought, means that the student's words were lost on the way, and that is to show.
+        scratch = ask.prefill is not None and not cue and claim.words < 4
+        verdict = self._judge(put, facts, claim, cue, rng, scratch=scratch)
         text = self._reflect(put, facts, claim, cue, verdict, rng, ask.bad_words)
         if ask.prefill is None:
             text = "<think>\n" + text.lstrip()
@@ -76,13 +79,15 @@ class Reasoner:
         answer = answer_text(verdict.option, put, put.format)
         return finish(f"{text} </think>{ending} <answer> {answer} </answer>", ask)
 
-    def _judge(self, put: Exam, facts: Facts | None, claim: Claim, cue: str, rng: random.Random) -> _Verdict:
+    def _judge(
+        self, put: Exam, facts: Facts | None, claim: Claim, cue: str, rng: random.Random, *, scratch: bool
+    ) -> _Verdict:
         """Compares the claim with the mental image."""
         right = put.kind.solve(facts, put.slots, put.options, False) if facts and put.kind else None
         others = [option for option in put.options if option != claim.option]
         guess = rng.choice(put.options)
         toss = rng.random()
-        if claim.option is None and claim.words < 4:
+        if claim.option is None and scratch:
             return _Verdict(right if right and toss < self.dials.scratch else guess, "scratch")
         if claim.option is None or claim.foreign:
             # A thought about other options, or one that settles on nothing: nothing to hold the image against.
