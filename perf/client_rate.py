@@ -50,12 +50,14 @@ class Server(asyncio.Protocol):
     """Answers whatever it is sent, and does as little as possible: the client is what is measured."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.head = b""
         self.left = 0
 
     def data_received(self, data: bytes) -> None:
+        """Answer once the whole request is here; a client of ours sends no other before."""
         if not self.left:
             self.head += data
             head, end, rest = self.head.partition(b"\r\n\r\n")

@@ -19,7 +19,7 @@ from lpt.models.base import Image
 from lpt.pipeline import State, synthesize
 from lpt.store.run import Run
 from lpt.store.tables import TABLES
-from tests.conftest import Sim, small_recipe
+from tests.conftest import MODELS, Sim, small_recipe
 
 
 def tables(run: Run) -> dict[str, bytes]:
@@ -211,7 +211,8 @@ def test_killed_and_run_again_gives_the_undisturbed_tables_and_asks_nothing_twic
 
 def test_ctrl_c_once_stops_cleanly_and_says_how_to_go_on(start_sim, tmp_path: Path):
     server = start_sim("--dial", "latency=0.02", "--dial", "concurrency=2")
-    recipe = small_recipe(server.url, scenes=3)
+    narrow = [f"models.{name}.concurrency=4" for name in MODELS]
+    recipe = small_recipe(server.url, *narrow, scenes=3)
     with running(recipe, tmp_path / "run") as child:
         until_asked(server, 10)
         child.send_signal(signal.SIGINT)
@@ -220,6 +221,7 @@ def test_ctrl_c_once_stops_cleanly_and_says_how_to_go_on(start_sim, tmp_path: Pa
     assert "same command" in talk
     assert "Traceback" not in talk
     answered = len(server.requests())
+    assert answered < 60, "what waited at the gates was not sent"
     run = Run.open(tmp_path / "run")
     state = State.of_run(run)
     assert state

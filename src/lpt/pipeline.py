@@ -39,6 +39,9 @@ class Watcher(Protocol):
     def arrived(self) -> None:
         """An image has come all the way."""
 
+    def stopping(self) -> None:
+        """The run was asked to stop: it waits for the calls that are out."""
+
 
 class State(msgspec.Struct, frozen=True):
     """How far a run got: `RUN/state.json`."""
@@ -157,8 +160,8 @@ async def _travel(
     assert recipe.think
     assert recipe.think_harder
     stop = asyncio.Event()
-    with _stopping_at_ctrl_c(stop):
-        async with Fleet(recipe.models, log_dir=run.path / "logs") as fleet:
+    with _stopping_at_ctrl_c(stop, watcher):
+        async with Fleet(recipe.models, run.path / "logs", stop) as fleet:
             models = {
                 name: Recorded(fleet[name], settings, ledger, stop) for name, settings in recipe.models.items()
             }
@@ -239,12 +242,14 @@ class _preparer:  # noqa: N801 (used as a function)
 
 
 @contextlib.contextmanager
-def _stopping_at_ctrl_c(stop: asyncio.Event) -> Iterator[None]:
+def _stopping_at_ctrl_c(stop: asyncio.Event, watcher: Watcher | None) -> Iterator[None]:
     """The first Ctrl-C lets calls that are out come home and starts no new ones; the second one ends it all."""
     loop = asyncio.get_running_loop()
 
     def first() -> None:
         stop.set()
+        if watcher:
+            watcher.stopping()
         loop.remove_signal_handler(signal.SIGINT)
         loop.remove_signal_handler(signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -109,6 +109,15 @@ class Progress:
         """An image has come all the way."""
         self._arrived += 1
 
+    def stopping(self) -> None:
+        """The run was asked to stop: say what it waits for."""
+        out = sum(traffic.in_flight for traffic in self._traffic.values())
+        self._console.print(
+            f"stopping: no new calls; those that are out (at most {out:,}) are waited for and kept. "
+            "Ctrl-C again stops at once.",
+            style="yellow",
+        )
+
     def _left(self) -> str:
         seconds = self._clock() - self._began
         if not self._arrived:

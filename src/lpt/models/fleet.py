@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from lpt.errors import Interrupted
 from lpt.models.base import Reply, Request
 from lpt.models.endpoint import Endpoint
 from lpt.models.gate import Gate
@@ -15,20 +16,33 @@ from lpt.settings import ModelSettings
 class Gated:
     """A `Model` that is started when first asked, and asked by so many at once."""
 
-    def __init__(self, name: str, settings: ModelSettings, server: Launched | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ModelSettings,
+        server: Launched | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> None:
         self.gate = Gate(settings.concurrency)
         self.endpoint: Endpoint | None = None
         """What is behind the gate; None until a launched server has told its URL."""
         self._name = name
         self._settings = settings
         self._server = server
+        self._stop = stop
         if server is None:
             urls = (settings.url,) if isinstance(settings.url, str) else settings.url or ()
             self.endpoint = Endpoint(settings, urls, name=name)
 
     async def ask(self, request: Request) -> Reply:
-        """Wait for a place, oldest image first, then ask."""
+        """Wait for a place, oldest image first, then ask.
+
+        Raises:
+            Interrupted: the run was stopped while this waited: nothing was sent.
+        """
         async with self.gate.turn(request.rank):
+            if self._stop and self._stop.is_set():
+                raise Interrupted("stopped before a new call")
             return await (self.endpoint or await self._reach()).ask(request)
 
     async def _reach(self) -> Endpoint:
@@ -48,12 +62,15 @@ class Gated:
 class Fleet:
     """The models of a recipe, by name; a context that closes all of them and stops what was launched."""
 
-    def __init__(self, settings: Mapping[str, ModelSettings], log_dir: Path) -> None:
+    def __init__(
+        self, settings: Mapping[str, ModelSettings], log_dir: Path, stop: asyncio.Event | None = None
+    ) -> None:
         """Wire them; nothing is started or sent.
 
         Args:
             settings: the models of a recipe, by name.
             log_dir: where the output of launched servers goes: `NAME.log`, after the first model of each.
+            stop: once it is set, what waits at a gate is not sent any more.
 
         Raises:
             UserError: a URL or a template cannot be used.
@@ -67,7 +84,7 @@ class Fleet:
                 server = self._servers.setdefault(
                     model.launch, Launched(model.launch, log_dir / f"{name}.log", model.launch_timeout)
                 )
-            self._models[name] = Gated(name, model, server)
+            self._models[name] = Gated(name, model, server, stop)
 
     def __getitem__(self, name: str) -> Gated:
         return self._models[name]
