@@ -21,6 +21,7 @@ from lpt.settings import (
     CaptionSettings,
     CurateSettings,
     ModelSettings,
+    QuestionSettings,
     RunSettings,
     Section,
     ThinkHarderSettings,
@@ -42,6 +43,8 @@ class Recipe(Section, frozen=True, kw_only=True):
     """A ledger that several runs share, relative to the recipe's folder. None: `RUN/ledger.sqlite`."""
     captions: CaptionSettings = CaptionSettings()
     models: dict[str, ModelSettings] = {}
+    questions: QuestionSettings | None = None
+    """Questions of your own, in the place of `ask`; their images come with them, not from `captions`."""
     ask: AskSettings | None = None
     think: ThinkSettings | None = None
     think_harder: ThinkHarderSettings | None = None
@@ -86,6 +89,10 @@ class Recipe(Section, frozen=True, kw_only=True):
         def at(path: str | None) -> str | None:
             return None if path is None else str(base / Path(path).expanduser())
 
+        def data_set(source: str, path: str | None) -> str | None:
+            # A hub's id looks like a relative path; it is one only where it leads somewhere.
+            return path if path and source == "hub" and not (base / path).exists() and path[0] not in "./~" else at(path)
+
         def template(name: str | None) -> str | None:
             # A bare name is a built-in template unless such a file is there.
             return at(name) if name and ((base / name).exists() or "/" in name) else name
@@ -98,7 +105,17 @@ class Recipe(Section, frozen=True, kw_only=True):
             self,
             ledger=at(self.ledger),
             captions=replace(
-                self.captions, source=source, path=at(self.captions.path), images=at(self.captions.images)
+                self.captions,
+                source=source,
+                path=data_set(source, self.captions.path),
+                images=at(self.captions.images),
+            ),
+            questions=self.questions
+            and replace(
+                self.questions,
+                path=data_set(self.questions.source, self.questions.path),
+                images=at(self.questions.images),
+                prompt=at(self.questions.prompt),
             ),
             models={name: replace(model, template=template(model.template)) for name, model in self.models.items()},
             ask=self.ask and replace(self.ask, prompt=at(self.ask.prompt)),

@@ -22,15 +22,32 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One table of a recipe."""
 
 
+class CaptionColumns(Section, frozen=True, kw_only=True):
+    """What a list calls its columns (jsonl, csv, parquet, hub)."""
+
+    image: str = "image"
+    caption: str = "caption"
+    id: str = "id"
+    """A name for each row. May be missing."""
+
+
 class CaptionSettings(Section, frozen=True, kw_only=True):
     """Where captioned images come from, and how large they are sent."""
 
     source: str = "scenes"
-    """scenes | docci | folder | jsonl, or a source of your own as `path.py:function` or `module:function`."""
+    """scenes | docci | folder | jsonl | csv | parquet | hub, or a source of your own as `path.py:function` or
+    `module:function`."""
     path: str | None = None
-    """The folder or file that the source reads."""
+    """The folder or file that the source reads; for `hub`, a data set's id, or a folder that `datasets` saved."""
     images: str | None = None
     """The folder that image paths are relative to; by default the one of `path` (docci: its `images/`)."""
+    columns: CaptionColumns = CaptionColumns()
+    split: str | None = None
+    """hub: which split of the data set. May be left out where there is only one."""
+    config: str | None = None
+    """hub: which of the data set's configurations."""
+    revision: str | None = None
+    """hub: a branch, tag or commit of the data set: a commit makes sure that it stays the same."""
     count: Positive | None = None
     """How many scenes to render; elsewhere, how many rows to take from the start. None: all (scenes: 24)."""
     style: Literal["rich", "plain"] = "rich"
@@ -112,6 +129,52 @@ class AskSettings(SampledSettings, frozen=True, kw_only=True):
     reparse: bool = True
     """Where nothing could be read from a reply, let the model put it into form in a second call."""
     max_tokens: Positive = 4096
+
+
+class QuestionColumns(Section, frozen=True, kw_only=True):
+    """What a question set calls its columns."""
+
+    image: str = "image"
+    question: str = "question"
+    options: str | tuple[str, ...] = "options"
+    """A column that holds all options (a list, or one text: "(A) red (B) blue", or a line each), or one column an
+    option: ["A", "B", "C", "D"]."""
+    answer: str = "answer"
+    caption: str = "caption"
+    """What the reasoner reads as its mental image. May be missing: then a run goes as far as `think`."""
+    kind: str = "type"
+    """The reasoning type. May be missing."""
+    id: str = "id"
+    """A name for each row. May be missing."""
+
+
+class QuestionSettings(SampledSettings, frozen=True, kw_only=True):
+    """Visual questions of your own, in the place of stage 1. Settings of sampling are for `options_from` alone."""
+
+    source: Literal["jsonl", "csv", "parquet", "hub"]
+    path: str
+    """The file that the source reads (parquet: or a folder of shards; hub: a data set's id or a saved folder)."""
+    images: str | None = None
+    """The folder that image paths are relative to; by default the one of `path`."""
+    columns: QuestionColumns = QuestionColumns()
+    answer_as: Literal["auto", "letter", "text", "index", "number"] = "auto"
+    """How the answer is told: auto (a letter or the option's text; never a bare number, which may count from 0 or
+    from 1), letter, text, index (counted from 0), number (counted from 1)."""
+    split: str | None = None
+    """hub: which split of the data set."""
+    config: str | None = None
+    """hub: which of the data set's configurations."""
+    revision: str | None = None
+    """hub: a branch, tag or commit of the data set."""
+    count: Positive | None = None
+    """How many rows to take from the start. None: all."""
+    options_from: str | None = None
+    """A model that gives open questions three wrong options. None: a question without options is dropped."""
+    prompt: str | None = None
+    """A prompt file of your own, in place of `lpt/synthesize/prompts/options.txt`."""
+    structured: bool = True
+    """Ask `options_from` for JSON by schema. Off: a line an option."""
+    max_tokens: Positive = 512
 
 
 class ThinkSettings(SampledSettings, frozen=True, kw_only=True):

@@ -53,10 +53,12 @@ class Script:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
+        self.queries: list[str] = []
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.paths.append(request.path)
+        self.queries.append(request.query_string)
         self.headers.append(dict(request.headers))
         self.bodies.append(json.loads(await request.read() or b"{}"))
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)

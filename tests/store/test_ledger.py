@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -371,25 +372,25 @@ def in_a_child(code: str) -> str:
     return done.stdout
 
 
-def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "l.sqlite"):
-        pass
-    tmp_path.chmod(0o555)
-    (tmp_path / "l.sqlite").chmod(0o444)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    said = in_a_child(
-        f"""
+def test_a_folder_that_may_not_be_written_is_told() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own cannot be seen by other users
+        folder = Path(name)
+        with Ledger(folder / "l.sqlite"):
+            pass
+        (folder / "l.sqlite").chmod(0o444)
+        folder.chmod(0o555)
+        said = in_a_child(
+            f"""
 if os.getuid() == 0:
     os.setuid(65534)
 for name in ("l.sqlite", "new.sqlite"):
     try:
-        Ledger(Path({str(tmp_path)!r}) / name)
+        Ledger(Path({name!r}) / name)
     except StoreError as error:
         print(error)
 """
-    )
-    tmp_path.chmod(0o755)
+        )
+        folder.chmod(0o755)
     assert said.count("check the folder's permissions") == 2, said
 
 

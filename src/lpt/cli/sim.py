@@ -1,4 +1,4 @@
-"""`lpt sim`: three simulated models behind one OpenAI-compatible server."""
+"""`lpt sim`: simulated models behind one OpenAI-compatible server."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -22,10 +22,11 @@ def sim(
     ] = None,
     dials: Annotated[bool, typer.Option("--dials", help="List the dials and faults, and stop.")] = False,
 ) -> None:
-    """Serve three simulated models, `asker`, `student` and `reasoner`, for the world of scenes.
+    """Serve simulated models for the world of scenes: `asker`, `student`, `reasoner`, and `expert` and `judge`.
 
     The first line on stdout is the base URL. The asker reads the caption in its prompt, the student looks at the
-    pixels that it was sent, the reasoner continues the turn that it was given; nothing is looked up.
+    pixels that it was sent, the reasoner continues the turn that it was given; the expert looks harder, the judge
+    reads what it is shown. Nothing is looked up.
     """
     from lpt.serving.app import make_app
     from lpt.serving.serve import serve

@@ -28,6 +28,8 @@ _KEEP_ALIVE_SECONDS = 4.0
 """Less than the five after which uvicorn, and so vLLM, closes an idle connection under the next request."""
 _PATIENCE_429 = 1800.0
 """Seconds that a request waits out 429s, which are no attempts of its own, before it counts as failed."""
+_LEAST_429 = 0.25
+"""Seconds: a server that says "at once" would be asked without end."""
 _LARGE = 2**20
 
 
@@ -181,7 +183,11 @@ class Endpoint:
             kind = outcome.error.kind
             if outcome.again == "wait":
                 turned_away += 1
-                wait = backoff(turned_away, self._clock) if outcome.after is None else outcome.after
+                wait = (
+                    max(outcome.after, _LEAST_429)
+                    if outcome.after is not None
+                    else backoff(turned_away, self._clock)
+                )
                 now = self._clock.now()
                 busy_since = now if busy_since is None else busy_since
                 if now + wait - busy_since > _PATIENCE_429:
@@ -218,7 +224,7 @@ class Endpoint:
         self.stats.in_flight += 1
         try:
             async with self._open().post(
-                replica.url(path), data=data, allow_redirects=False, proxy=replica.proxy
+                replica.url(path), data=data, headers=replica.headers, allow_redirects=False, proxy=replica.proxy
             ) as response:
                 good = response.status == 200
                 received = await _read(response, MAX_BODY if good else _MAX_ERROR)
@@ -276,6 +282,8 @@ class Endpoint:
                 headers[header] = _from_environment(value[1:], f"models.{self.name}.headers")
                 secrets.append(headers[header])
         if self.settings.key_env:
+            if any(replica.headers for replica in self._replicas.all):
+                raise UserError(f"models.{self.name} has a password in its url and a key_env: only one can be sent")
             key = _from_environment(self.settings.key_env, f"models.{self.name}.key_env")
             headers["Authorization"] = f"Bearer {key}"
             secrets.append(key)

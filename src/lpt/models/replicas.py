@@ -1,5 +1,6 @@
 """The servers of one model: which of them a request goes to, and which of them are to be left alone for now."""
 
+import base64
 import ipaddress
 import urllib.request
 from collections.abc import Collection, Sequence
@@ -26,9 +27,12 @@ class Replica:
             raise UserError(
                 f'models.{name}.url must begin with http:// or https://, and usually end in /v1: "{url}"'
             )
-        self.base = parsed
-        self.shown = str(parsed.with_user(None).with_query(None))
+        self.base = parsed.with_user(None)
+        self.shown = str(self.base.with_query(None))
         """The URL as errors show it: credentials that someone put into it stay out."""
+        self.headers = _authorization(parsed)
+        self.secrets = tuple(value for value in (parsed.password, *parsed.query.values()) if value)
+        """What of the URL must not be shown."""
         self.host = parsed.host
         self.loopback = _is_loopback(parsed.host)
         self.proxy = None if self.loopback else _proxy(parsed)
@@ -41,11 +45,6 @@ class Replica:
         if path not in self._urls:  # parsing it takes as long as a tenth of a request
             self._urls[path] = self.base.joinpath(*path.strip("/").split("/")).with_query(self.base.query)
         return self._urls[path]
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What of the URL must not be shown."""
-        return tuple(value for value in (self.base.password, *self.base.query.values()) if value)
 
 
 class Replicas:
@@ -86,6 +85,14 @@ class Replicas:
         """Wait out its pause, if it has one; who waits for the same pause comes back a little spread."""
         while (left := replica.paused_until - self._clock.now()) > 0:
             await self._clock.sleep(left + self._clock.chance() * min(1.0, left / 4))
+
+
+def _authorization(url: yarl.URL) -> dict[str, str]:
+    """The header for a user and a password that stand in the URL."""
+    if url.user is None:
+        return {}
+    pair = f"{url.user}:{url.password or ''}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,10 +1,11 @@
-"""A world of scenes whose truth is known: pictures, captions, questions, and three roles that act as models.
+"""A world of scenes whose truth is known: pictures, captions, questions, and the roles that act as models.
 
 ```
 scene       what there is            ─ render    → picture   ─ seeing   → what a glance makes of it
                                      ─ describe  → caption   ─ reading  → the facts again
                                      ─ questions → stem, options, answer; truth
-roles       asker (reads captions), student (looks at pixels), reasoner (continues thoughts)
+roles       asker (reads captions), student (looks at pixels), reasoner (continues thoughts);
+            expert (looks harder), judge (reads traces)
 ```
 """
 
@@ -15,13 +16,15 @@ from lpt.world.dials import Dials
 from lpt.world.questions import Question, questions, truth
 from lpt.world.reading import read
 from lpt.world.render import png, render
-from lpt.world.roles import Asker, Reasoner, Student, role
+from lpt.world.roles import Asker, Expert, Judge, Reasoner, Student, role
 from lpt.world.scene import Facts, Scene, scene, scenes
 
 __all__ = [
     "Asker",
     "Dials",
+    "Expert",
     "Facts",
+    "Judge",
     "Question",
     "Reasoner",
     "Scene",

@@ -4,6 +4,8 @@ import json
 import random
 from typing import Any
 
+import msgspec
+
 from lpt.serving.protocol import Ask, Said
 from lpt.world.dials import Dials
 from lpt.world.hearing import caption
@@ -32,6 +34,8 @@ class Asker:
         facts = caption(ask)
         made = questions(facts, rng, self.dials.questions) if facts else []
         marked = [(question, self._mark(question, rng)) for question in made]
+        if self.dials.giveaway:  # a dial at rest draws nothing, so that the others' draws stay as they are
+            marked = [(self._betray(question, answer, rng), answer) for question, answer in marked]
         if ask.schema is not None:
             text = json.dumps(_by_schema(ask.schema, marked), ensure_ascii=False)
         elif not marked:
@@ -50,6 +54,13 @@ class Asker:
         if toss < self.dials.invalid + self.dials.wrong_answer:
             return rng.choice([option for option in question.options if option != question.answer])
         return question.answer
+
+    def _betray(self, question: Question, answer: str, rng: random.Random) -> Question:
+        """The question, or one that names its marked answer by the way."""
+        if rng.random() >= self.dials.giveaway or answer not in question.options:
+            return question
+        stem = f"With {answer} in plain view, {question.stem[:1].lower()}{question.stem[1:]}"
+        return msgspec.structs.replace(question, stem=stem)
 
 
 def _tagged(number: int, question: Question, answer: str) -> str:

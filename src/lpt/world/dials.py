@@ -15,6 +15,8 @@ class Dials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Questions whose marked answer is none of the options."""
     malformed: float = 0.0
     """Replies that break off in the middle of a tag or of the JSON."""
+    giveaway: float = 0.0
+    """Questions whose stem names the marked answer, so that nobody need look."""
 
     # The student.
     stray_format: float = 0.08
@@ -35,3 +37,15 @@ class Dials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Continuations that betray that a text was read."""
     unfinished: float = 0.03
     """Continuations that never close the thought and run on to the limit."""
+    inconsistent: float = 0.0
+    """Continuations that state another answer than the one that their thought comes to."""
+
+    # The expert: a student whose eye sees everything at full resolution.
+    expert_noise: float = 0.25
+    """How much of the student's noise and distraction the expert has; 1: all of it."""
+
+    # The judge.
+    judge_wrong: float = 0.05
+    """Judgements that name another option than the one that the text settles on."""
+    judge_unparsed: float = 0.01
+    """Judgements without an answer that could be read."""

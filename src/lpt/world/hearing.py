@@ -1,6 +1,7 @@
 """Prompt → what it asks. No wording is known here: only lettered options, our questions, hints of format."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -30,6 +31,8 @@ class Exam(NamedTuple):
     slots: Slots
     format: str
     """paren, dot or text."""
+    stem: str = ""
+    """The line of the question that the world knows; empty where it knows none."""
 
     def letter(self, option: str) -> str:
         """The letter of one of the options."""
@@ -65,7 +68,8 @@ def _exam(texts: tuple[str, ...]) -> Exam | None:
         known = recognise(texts[number][:start])
         around = "\n".join((*texts[:number], texts[number][:start], texts[number][end:], *texts[number + 1 :]))
         kind, slots = known or (None, {})
-        return Exam(options, kind, slots, _format(around) or ("paren" if bracketed else "dot"))
+        stem = next((line for line in reversed(texts[number][:start].splitlines()) if recognise(line)), "")
+        return Exam(options, kind, slots, _format(around) or ("paren" if bracketed else "dot"), stem)
     return None
 
 
@@ -94,6 +98,14 @@ def _format(text: str) -> str | None:
     """The format that is asked for last."""
     hints = [(match.start(), name) for name, pattern in _FORMATS.items() for match in pattern.finditer(text)]
     return max(hints)[1] if hints else None
+
+
+def given_away(stem: str, options: Sequence[str]) -> str | None:
+    """The one option that a stem names; None where it names none of them, or several."""
+    named = [o for o in options if re.search(rf"(?<!\w){re.escape(o)}(?!\w)", stem, re.IGNORECASE)]
+    # "cube" stands in "red cube", too: the longest is the one that is meant, if it holds the others.
+    longest = max(named, key=len, default=None)
+    return longest if longest and all(o.casefold() in longest.casefold() for o in named) else None
 
 
 def answer_text(option: str, put: Exam, style: str) -> str:

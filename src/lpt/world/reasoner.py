@@ -76,7 +76,11 @@ class Reasoner:
         if rng.random() < self.dials.unfinished:
             return finish(_endless(text, put, rng, ask.max_tokens), ask, done=False)
         ending = f" {rng.choice(AFTERWARDS)}" if rng.random() < 0.4 else ""
-        answer = answer_text(verdict.option, put, put.format)
+        stated = verdict.option
+        # Drawn last and only where asked for, so that the words are the same whatever this dial says.
+        if self.dials.inconsistent and rng.random() < self.dials.inconsistent:
+            stated = rng.choice([option for option in put.options if option != verdict.option])
+        answer = answer_text(stated, put, put.format)
         return finish(f"{text} </think>{ending} <answer> {answer} </answer>", ask)
 
     def _judge(

@@ -1,4 +1,4 @@
-"""The three simulated roles, by name."""
+"""The simulated roles, by name: the method's three, and two that give an opinion (`lpt verify`)."""
 
 from collections.abc import Callable
 from typing import Final
@@ -6,24 +6,29 @@ from typing import Final
 from lpt.serving.protocol import Responder
 from lpt.world.asker import Asker
 from lpt.world.dials import Dials
+from lpt.world.judge import Judge
 from lpt.world.reasoner import Reasoner
-from lpt.world.student import Student
+from lpt.world.student import Expert, Student
 
 ROLES: Final[dict[str, Callable[[Dials | None], Responder]]] = {
     "asker": Asker,
     "student": Student,
     "reasoner": Reasoner,
+    "expert": Expert,
+    "judge": Judge,
 }
 asker: Final[Responder] = Asker()
 student: Final[Responder] = Student()
 reasoner: Final[Responder] = Reasoner()
+expert: Final[Responder] = Expert()
+judge: Final[Responder] = Judge()
 
 
 def role(name: str, dials: Dials | None = None) -> Responder:
     """A role with its dials set.
 
     Args:
-        name: asker, student or reasoner.
+        name: asker, student, reasoner, expert or judge.
         dials: How it errs; the defaults where None.
 
     Raises:
@@ -34,4 +39,18 @@ def role(name: str, dials: Dials | None = None) -> Responder:
     return ROLES[name](dials)
 
 
-__all__ = ["ROLES", "Asker", "Dials", "Reasoner", "Student", "asker", "reasoner", "role", "student"]
+__all__ = [
+    "ROLES",
+    "Asker",
+    "Dials",
+    "Expert",
+    "Judge",
+    "Reasoner",
+    "Student",
+    "asker",
+    "expert",
+    "judge",
+    "reasoner",
+    "role",
+    "student",
+]

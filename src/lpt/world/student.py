@@ -5,10 +5,10 @@ from typing import Final
 
 from lpt.serving.protocol import Ask, Said
 from lpt.world.dials import Dials
-from lpt.world.hearing import Exam, answer_text, exam, picture
+from lpt.world.hearing import Exam, answer_text, exam, given_away, picture
 from lpt.world.kinds import place_in
 from lpt.world.scene import Facts
-from lpt.world.seeing import believe, look
+from lpt.world.seeing import Glance, believe, look
 from lpt.world.telling import evidence, finish, topic
 from lpt.world.words import digest, draw
 
@@ -95,7 +95,7 @@ class Student:
 
     def _see(self, image: bytes | None, put: Exam, rng: random.Random, heat: float) -> Facts | None:
         """What a look at the picture yields; half of the looks go where the question points."""
-        glance = look(image) if image else None
+        glance = self._look(image) if image else None
         if glance is None:
             return None
         towards = None
@@ -104,9 +104,14 @@ class Student:
             towards = place_in(believe(glance, rng, heat), phrase) if phrase else None
         return believe(glance, rng, heat, towards)
 
+    def _look(self, image: bytes) -> Glance | None:
+        return look(image)
+
     def _settle(self, put: Exam, facts: Facts | None, rng: random.Random, heat: float) -> tuple[str, bool]:
         """The option to answer with, and whether anything seen speaks for it."""
         seen = put.kind.solve(facts, put.slots, put.options, True) if facts and put.kind else None
+        if facts is None:  # who cannot look goes by the words of the question
+            seen = given_away(put.stem, put.options)
         guess = rng.choice(put.options)
         if seen is None:
             return guess, False
@@ -130,6 +135,24 @@ class Student:
             return f"{body}</think> <answer>  </answer>"
         closing = "" if rng.random() < 0.03 else " </answer>"  # readable all the same
         return f"{body}</think> <answer> {answer}{closing}" if body else f" <answer> {answer}{closing}"
+
+
+class Expert(Student):
+    """A stronger student: the same eye, but sharp everywhere, and calmer (the dial `expert_noise`).
+
+    Stands for a larger VLM that is asked for its opinion.
+    """
+
+    def _look(self, image: bytes) -> Glance | None:
+        glance = look(image)
+        # Nothing is seen from the corner of this eye.
+        return glance and glance._replace(blurred=glance.sharp, blobs=(glance.blobs[0],) * 2)
+
+    def _see(self, image: bytes | None, put: Exam, rng: random.Random, heat: float) -> Facts | None:
+        return super()._see(image, put, rng, heat * self.dials.expert_noise)
+
+    def _settle(self, put: Exam, facts: Facts | None, rng: random.Random, heat: float) -> tuple[str, bool]:
+        return super()._settle(put, facts, rng, heat * self.dials.expert_noise)
 
 
 def _think(put: Exam, facts: Facts | None, option: str, sure: bool, rng: random.Random) -> str:
