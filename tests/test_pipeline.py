@@ -164,7 +164,7 @@ def test_a_request_that_always_fails_is_a_drop_and_the_rest_goes_on(start_sim, t
 def test_two_runs_cannot_hold_one_folder(sim: Sim, tmp_path: Path):
     recipe = small_recipe(sim.url, scenes=1)
     run = Run.create(tmp_path / "run", recipe)
-    with pipeline._held(run.path), pytest.raises(RunError, match=f"process {os.getpid()}"):
+    with pipeline.held(run.path), pytest.raises(RunError, match=f"process {os.getpid()}"):
         synthesize(recipe, tmp_path / "run")
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 import polars as pl
 
+from lpt import own
 from lpt.captions.intake import read as read_captions
 from lpt.captions.prepare import prepare
 from lpt.errors import Interrupted, RunError
@@ -24,6 +25,7 @@ from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
 from lpt.store.ledger import Ledger
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter, read_table
+from lpt.synthesize.bring import Own
 from lpt.synthesize.journey import Travel, Trip, Until, journey
 
 
@@ -89,11 +91,14 @@ def synthesize(
         StoreError: the disk failed.
         Interrupted: Ctrl-C; the tables hold the images that had come through.
     """
-    recipe.check_models()
+    recipe.check_models(until)
     with ExitStack() as stack:
-        stack.enter_context(_held(Run.folder(out)))
+        stack.enter_context(held(Run.folder(out)))
         run = Run.create(out, recipe)
-        captions, drops = _take_in(run, limit)
+        if recipe.questions:
+            captions, drops = own.take_in(run, limit, captions_needed=until == "think_harder")
+        else:
+            captions, drops = _take_in(run, limit)
         ledger = stack.enter_context(Ledger(run.ledger_path))
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_travel(run, captions, drops, ledger, until, watcher))
@@ -102,7 +107,7 @@ def synthesize(
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process alone.
 
     Raises:
@@ -156,11 +161,9 @@ async def _travel(
     run: Run, images: int, drops: list[Drop], ledger: Ledger, until: Until, watcher: Watcher | None
 ) -> None:
     recipe = run.recipe
-    assert recipe.ask, "check_models has seen to it"
-    assert recipe.think
-    assert recipe.think_harder
+    assert recipe.think, "check_models has seen to it"
     stop = asyncio.Event()
-    with _stopping_at_ctrl_c(stop, watcher):
+    with stopping_at_ctrl_c(stop, watcher):
         async with Fleet(recipe.models, run.path / "logs", stop) as fleet:
             models = {
                 name: Recorded(fleet[name], settings, ledger, stop) for name, settings in recipe.models.items()
@@ -169,19 +172,20 @@ async def _travel(
                 watcher.begin(images, {name: model.traffic for name, model in models.items()})
                 for drop in drops:
                     watcher.tell(drop.stage, 0, 1)
+            desk = own.Desk(run) if recipe.questions else None
             travel = Travel(
                 dict[str, Model](models),
                 recipe.ask,
                 recipe.think,
                 recipe.think_harder,
+                own=Own(recipe.questions, desk.of) if recipe.questions and desk else None,
                 seed=recipe.seed,
                 until=until,
-                prepare=_preparer(run),
+                prepare=preparer(run),
                 **({"tell": watcher.tell} if watcher else {}),
             )
-            trips = journey(
-                read_table(run.table_path("captions"), Caption), travel, in_flight=recipe.run.images_in_flight
-            )
+            captions = desk.captions() if desk else read_table(run.table_path("captions"), Caption)
+            trips = journey(captions, travel, in_flight=recipe.run.images_in_flight)
             arrived = 0
             complete = False
             with ExitStack() as tables:
@@ -224,7 +228,7 @@ class _Tables:
         self._drops.write(trip.drops)
 
 
-class _preparer:  # noqa: N801 (used as a function)
+class preparer:  # noqa: N801 (used as a function)
     """Encodes an image once for all the requests that show it, in a thread, two at a time."""
 
     def __init__(self, run: Run) -> None:
@@ -233,6 +237,7 @@ class _preparer:  # noqa: N801 (used as a function)
         self._hands = asyncio.Semaphore(2)
 
     async def __call__(self, caption: Caption) -> Image | Drop:
+        """The image of a caption, ready to be sent; a drop where its file has gone."""
         async with self._hands:
             try:
                 return await asyncio.to_thread(prepare, self._images / caption.path, caption.image, self._settings)
@@ -242,7 +247,7 @@ class _preparer:  # noqa: N801 (used as a function)
 
 
 @contextlib.contextmanager
-def _stopping_at_ctrl_c(stop: asyncio.Event, watcher: Watcher | None) -> Iterator[None]:
+def stopping_at_ctrl_c(stop: asyncio.Event, watcher: Watcher | None) -> Iterator[None]:
     """The first Ctrl-C lets calls that are out come home and starts no new ones; the second one ends it all."""
     loop = asyncio.get_running_loop()
 

@@ -26,6 +26,7 @@ from lpt.settings import (
     Section,
     ThinkHarderSettings,
     ThinkSettings,
+    VerifySettings,
 )
 
 if sys.version_info >= (3, 11):
@@ -48,6 +49,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     ask: AskSettings | None = None
     think: ThinkSettings | None = None
     think_harder: ThinkHarderSettings | None = None
+    verify: VerifySettings = VerifySettings()
     curate: CurateSettings = CurateSettings()
     run: RunSettings = RunSettings()
 
@@ -91,7 +93,11 @@ class Recipe(Section, frozen=True, kw_only=True):
 
         def data_set(source: str, path: str | None) -> str | None:
             # A hub's id looks like a relative path; it is one only where it leads somewhere.
-            return path if path and source == "hub" and not (base / path).exists() and path[0] not in "./~" else at(path)
+            return (
+                path
+                if path and source == "hub" and not (base / path).exists() and path[0] not in "./~"
+                else at(path)
+            )
 
         def template(name: str | None) -> str | None:
             # A bare name is a built-in template unless such a file is there.
@@ -121,6 +127,12 @@ class Recipe(Section, frozen=True, kw_only=True):
             ask=self.ask and replace(self.ask, prompt=at(self.ask.prompt)),
             think=self.think and replace(self.think, prompt=at(self.think.prompt)),
             think_harder=self.think_harder and replace(self.think_harder, prompt=at(self.think_harder.prompt)),
+            verify=VerifySettings(
+                **{
+                    name: check and replace(check, prompt=at(check.prompt))
+                    for name, check in msgspec.structs.asdict(self.verify).items()
+                }
+            ),
             curate=replace(
                 self.curate,
                 filters=self.curate.filters
@@ -132,13 +144,39 @@ class Recipe(Section, frozen=True, kw_only=True):
         """The recipe as TOML, every setting spelt out (those that are None are left out: TOML has no null)."""
         return "\n".join(_toml(msgspec.to_builtins(self), ())).strip() + "\n"
 
-    def check_models(self) -> None:
-        """See that the three stages are there, name models that exist, and ask for what can be had.
+    def check_verify(self) -> None:
+        """See that `lpt verify` has something to do, and models that can be asked.
 
         Raises:
             RecipeError: naming the setting and, for a model, the nearest right name.
         """
-        for stage in ("ask", "think", "think_harder"):
+        checks = {name: check for name, check in msgspec.structs.asdict(self.verify).items() if check}
+        if not checks:
+            raise RecipeError(
+                "the recipe has no check to make: add a section such as [verify.blind] with a `model`, "
+                "or --set verify.blind.model=NAME"
+            )
+        for name, check in checks.items():
+            if check.model not in self.models:
+                hint = _nearest(check.model, self.models)
+                raise RecipeError(
+                    f'verify.{name}.model is "{check.model}", but there is no [models.{check.model}]{hint}'
+                )
+
+    def check_models(self, until: str = "think_harder") -> None:
+        """See that the stages are there up to `until`, name models that exist, and ask for what can be had.
+
+        With questions of one's own there is no [ask], and nothing is needed of a stage that is not come to.
+
+        Raises:
+            RecipeError: naming the setting and, for a model, the nearest right name.
+        """
+        stages = ["ask", "think", "think_harder"]
+        if self.questions:
+            self._check_questions()
+            # Thoughts are part of it even with --until ask: how a question is shown is their setting.
+            stages = stages[1 : 3 if until == "think_harder" else 2]
+        for stage in stages:
             settings = getattr(self, stage)
             if settings is None:
                 raise RecipeError(f"the recipe has no [{stage}] section: say at least which model it asks")
@@ -153,8 +191,7 @@ class Recipe(Section, frozen=True, kw_only=True):
                     f"{stage}.samples is {samples} with {stage}.temperature = 0: all would be the same, and some "
                     f"servers refuse. Set {stage}.samples = 1, or a temperature above 0"
                 )
-        assert self.think_harder, "seen to above"
-        cues = [cue.rstrip() for cue in self.think_harder.cues]
+        cues = [cue.rstrip() for cue in self.think_harder.cues] if self.think_harder else []
         if twice := [cue for i, cue in enumerate(cues) if cue in cues[:i]]:
             raise RecipeError(f'think_harder.cues holds "{twice[0]}" twice (white space at its end does not count)')
         for name, model in self.models.items():
@@ -162,6 +199,20 @@ class Recipe(Section, frozen=True, kw_only=True):
                 raise RecipeError(
                     f"models.{name} needs `url` (a server that runs) or `launch` (a command to start one), not both"
                 )
+
+    def _check_questions(self) -> None:
+        assert self.questions
+        if self.ask:
+            raise RecipeError("the recipe has [questions] and [ask]: take one out")
+        if self.captions.path is not None or self.captions.source != CaptionSettings().source:
+            raise RecipeError(
+                "the recipe has [questions], whose images come with them, and a source in [captions]: take "
+                "captions.source and captions.path out (captions.max_pixels and the like stay)"
+            )
+        model = self.questions.options_from
+        if model is not None and model not in self.models:
+            hint = _nearest(model, self.models)
+            raise RecipeError(f'questions.options_from is "{model}", but there is no [models.{model}]{hint}')
 
 
 def _override(text: str) -> tuple[list[str], Any]:

@@ -1,6 +1,7 @@
 """The records that a run is made of: frozen values whose ids come from their content.
 
-Caption → Question → Thought → LongThought → Example | Pair, and Drop for whatever left the way.
+Caption → Question → Thought → LongThought → Example | Pair, Drop for whatever left the way, and Judgement for what
+a model was asked about one of them.
 
 An id is a hash of what a record says and of what it came from, the sample's index included. It is the same on
 every machine and in every order of arrival, so merging runs, resuming them and comparing them need no
@@ -16,9 +17,12 @@ import msgspec
 Split: TypeAlias = Literal["train", "validation"]
 Verdict: TypeAlias = Literal["correct", "wrong", "unparsed"]
 AnswerFormat: TypeAlias = Literal["(X)", "X.", "text"]
+Check: TypeAlias = Literal["blind", "disagree", "consistency"]
+Outcome: TypeAlias = Literal["judged", "unparsed", "failed"]
 Stage: TypeAlias = Literal["captions", "ask", "think", "think_harder", "filter", "sft", "preferences"]
 
 STAGES: tuple[Stage, ...] = ("captions", "ask", "think", "think_harder", "filter", "sft", "preferences")
+CHECKS: tuple[Check, ...] = ("blind", "disagree", "consistency")
 LETTERS = "ABCDEFGHIJ"
 ANSWER_FORMATS: tuple[AnswerFormat, ...] = ("(X)", "X.", "text")
 
@@ -198,6 +202,56 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
             image=image,
             reason=reason,
             detail=detail,
+        )
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model that was asked about a record made of it: evidence, which a filter may act upon.
+
+    One of a check and a record at most. It says what was seen and not what follows: thresholds are the filters'.
+    """
+
+    id: str
+    check: Check
+    record: str
+    """The question, or (consistency) the long thought."""
+    image: str
+    outcome: Outcome
+    """judged; unparsed: too few replies could be read; failed: too few came. Neither is a yes or a no."""
+    value: float | None
+    """blind: the share of readable answers that are right without the image. disagree: the share that name the
+    favourite among the other options, less the share that name the marked one (-1 to 1). consistency: the share
+    that find the stated answer at the thought's end. None unless judged."""
+    said: str
+    """Each reply as a letter of the question's options; "-": none of them; "?": unreadable; "!": did not come."""
+    model: str
+    """Who was asked: the model's name and version."""
+    replies: tuple[str, ...]
+    """The ledger's keys of the replies that came."""
+
+    @staticmethod
+    def make(
+        check: Check,
+        record: str,
+        image: str,
+        *,
+        outcome: Outcome,
+        value: float | None,
+        said: str,
+        model: str,
+        replies: tuple[str, ...] = (),
+    ) -> "Judgement":
+        """Make a judgement whose id says: this check of this record."""
+        return Judgement(
+            id=digest("judgement", check, record),
+            check=check,
+            record=record,
+            image=image,
+            outcome=outcome,
+            value=value,
+            said=said,
+            model=model,
+            replies=replies,
         )
 
 

@@ -18,6 +18,10 @@ Temperature: TypeAlias = Annotated[float, Meta(ge=0, le=5)]
 Prefill: TypeAlias = Literal["auto", "continue", "trailing", "prefix", "completions", "instructed"]
 
 
+KEPT = frozenset({"scenes", "parquet", "hub", "merged"})
+"""Sources whose images are kept in `RUN/images`: rendered, held as bytes, or brought together."""
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One table of a recipe."""
 
@@ -216,6 +220,51 @@ class ThinkHarderSettings(SampledSettings, frozen=True, kw_only=True):
     """Phrases that the server is asked never to say, where it can."""
 
 
+class CheckSettings(SampledSettings, frozen=True, kw_only=True):
+    """One check of `lpt verify`. Its section's being there turns it on; the filters decide what follows from it."""
+
+    model: str
+    prompt: str | None = None
+    """A prompt file of your own, in place of the one in `lpt/curate/prompts/`."""
+    top_p: Share = 0.8
+
+
+class BlindSettings(CheckSettings, frozen=True, kw_only=True):
+    """Can the question be answered without its image? Judges questions; read by the filter `blind`."""
+
+    samples: Positive = 8
+    """Times that it is asked, the options in another order each time. A multiple of the number of options has each
+    of them stand in each place equally often, so that a liking for a letter cancels out."""
+    max_tokens: Positive = 512
+
+
+class DisagreeSettings(CheckSettings, frozen=True, kw_only=True):
+    """Does a VLM, best a stronger one, find another answer than the marked one? Read by the filter `disagree`."""
+
+    samples: Positive = 4
+    """Times that it is asked, the options in another order each time."""
+
+
+class ConsistencySettings(CheckSettings, frozen=True, kw_only=True):
+    """Does a long thought come to the answer that it states (paper)? Read by the filter `inconsistent`."""
+
+    samples: Positive = 1
+    """Times that it is asked."""
+    categories: tuple[str, ...] = ("O→O", "X→O")
+    """Which long thoughts are asked about: those that can be learnt from. Others are not judged, and stay."""
+    temperature: Temperature = 0.0
+    top_p: Share = 0.0
+    max_tokens: Positive = 512
+
+
+class VerifySettings(Section, frozen=True, kw_only=True):
+    """What `lpt verify` asks about. docs/curation.md says what each check found and missed where truth is known."""
+
+    blind: BlindSettings | None = None
+    disagree: DisagreeSettings | None = None
+    consistency: ConsistencySettings | None = None
+
+
 class CurateSettings(Section, frozen=True, kw_only=True):
     """What is kept, and how the sets are composed. docs/curation.md says where the policies differ."""
 
@@ -235,6 +284,14 @@ class CurateSettings(Section, frozen=True, kw_only=True):
     max_words: Positive = 800
     compression: Annotated[float, Meta(gt=0)] = 5.0
     """A text that shrinks by more than this factor repeats itself."""
+    blind: Share = 0.75
+    """Filter `blind`: answered right without the image at least this often, a question and all from it leave."""
+    disagree: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    """Filter `disagree`: leave if another option leads the marked answer by more than this share of the replies."""
+    consistent: Share = 0.5
+    """Filter `inconsistent`: leave if a smaller share than this finds the stated answer at the thought's end."""
+    similarity: Annotated[float, Meta(gt=0, le=1)] = 0.85
+    """Filter `near_duplicate`: leave if so much (Jaccard) is shared with one that stays."""
     compactness: bool = False
     """Also make pairs O ≻ O→O, where the long way round is the rejected one."""
     compactness_ratio: Annotated[float, Meta(ge=1)] = 1.5
@@ -244,5 +301,5 @@ class CurateSettings(Section, frozen=True, kw_only=True):
 class RunSettings(Section, frozen=True, kw_only=True):
     """How a run is carried out. Nothing here changes what it makes."""
 
-    images_in_flight: Positive = 128
+    images_in_flight: Positive = 64
     """Images that travel at once: enough to keep every model's queue filled."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lpt.captions.intake import read
 from lpt.records import Caption, Drop
-from lpt.settings import CaptionSettings
+from lpt.settings import CaptionColumns, CaptionSettings
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -91,6 +91,8 @@ def take(
     source: str, path: Path | None, *, limit: int | None = None, base: Path | None = None, **settings: Any
 ) -> list[Caption | Drop]:
     """Read a source to its end."""
+    if "columns" in settings:
+        settings["columns"] = CaptionColumns(**settings["columns"])
     place = base or path
     assert place
     return list(

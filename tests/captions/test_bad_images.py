@@ -122,7 +122,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path):
 
 
 def test_a_file_of_too_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lpt.captions.intake.MAX_BYTES", 100)
+    monkeypatch.setattr("lpt.captions.examine.MAX_BYTES", 100)
     put(tmp_path, "a.jpg", JPEG)
     assert reasons(take("folder", tmp_path)) == ["image-too-large"]
 

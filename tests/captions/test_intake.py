@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpt.captions import intake
+from lpt.captions import examine, intake
 from lpt.captions.base import root_of
 from lpt.captions.lines import MAX_LINE
 from lpt.captions.prepare import prepare
@@ -310,7 +310,7 @@ def test_paths_are_relative_to_what_a_run_calls_its_images(tmp_path: Path, sourc
 def test_two_threads_say_the_same_as_one(images: Path, monkeypatch: pytest.MonkeyPatch):
     given = [row(id=str(n), image=["a.jpg", "b.jpg", "z.jpg"][n % 3], caption=f"{n // 4}") for n in range(60)]
     several = rows(images, *given)
-    monkeypatch.setattr(intake, "_MAX_THREADS", 1)
+    monkeypatch.setattr(examine, "_MAX_THREADS", 1)
     assert rows(images, *given) == several
     assert {"missing-image", "duplicate"} == set(reasons(several))
 

@@ -316,7 +316,7 @@ def test_mistakes_in_it_are_told(own: Path, function: str, message: str):
         ("docci", "docci", {}, "there is no folder .*images: set captions.images"),
         ("scenes", "void", {}, "take one out"),
         ("foldr", "void", {}, "did you mean `folder`"),
-        ("coco", "void", {}, "there are docci, folder, jsonl, scenes"),
+        ("coco", "void", {}, "there are docci, folder, jsonl, csv, parquet, hub, scenes"),
         ("published", "void", {}, "lpt import"),
         ("own.py:rows", None, {}, "set captions.images"),
         ("own.py:rows", "void", {}, "there is no file .*own.py"),

@@ -1,7 +1,4 @@
-"""A server for tests of launching: as good or as bad as it is told to be. The standard library only, to start fast.
-
-python little_server.py [--port N] [--print-url] [--loading N] [--die] [--deaf] [--taken FILE] [--child] [--no-health]
-"""
+"""A server for tests of launching: as good or as bad as it is told to be. Standard library only: it starts fast."""
 
 import argparse
 import os

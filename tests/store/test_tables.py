@@ -32,6 +32,7 @@ def anything(hint: Any) -> st.SearchStrategy[Any]:
         str: text,
         int: st.integers(-(2**63), 2**63 - 1),
         bool: st.booleans(),
+        float: st.floats(allow_nan=False),
     }
     return strategies[hint]
 

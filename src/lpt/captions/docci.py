@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lpt.captions.base import Bad, Row, images_of, needed
-from lpt.captions.jsonl import listed
+from lpt.captions.jsonl import lines
+from lpt.captions.listing import listed
 from lpt.errors import SourceError
-from lpt.settings import CaptionSettings
+from lpt.settings import CaptionColumns, CaptionSettings
 
 DESCRIPTIONS = "docci_descriptions.jsonlines"
+COLUMNS = CaptionColumns(image="image_file", caption="description", id="example_id")
 
 
 def docci(settings: CaptionSettings, base: Path) -> Iterator[Row | Bad]:
@@ -22,6 +24,4 @@ def docci(settings: CaptionSettings, base: Path) -> Iterator[Row | Bad]:
     if not descriptions.is_file():
         raise SourceError(f"{path} holds no {DESCRIPTIONS}: download it from https://google.github.io/docci/")
     root = images_of(settings, base)
-    yield from listed(
-        descriptions, root, id_field="example_id", image_field="image_file", caption_field="description"
-    )
+    yield from listed(lines(descriptions), root, COLUMNS)

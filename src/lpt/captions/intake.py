@@ -1,30 +1,34 @@
 """A source's rows become captions and drops, in their order: every image is read, hashed and decoded once."""
 
 import difflib
-import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lpt.captions.base import Bad, Fault, Row, Source, images_of, root_of
+from lpt.captions.csv_ import csv_
 from lpt.captions.docci import docci
+from lpt.captions.examine import examined
 from lpt.captions.folder import folder
+from lpt.captions.hub import hub
 from lpt.captions.jsonl import jsonl
-from lpt.captions.paths import caption_text, encodable, read_file, shown
-from lpt.captions.pixels import MAX_BYTES, fault_of
+from lpt.captions.parquet import parquet
+from lpt.captions.paths import shown
 from lpt.captions.scenes import scenes
 from lpt.errors import LptError, SourceError
 from lpt.plugins import load_object
 from lpt.records import Caption, Drop, digest
 from lpt.settings import CaptionSettings
 
-SOURCES: dict[str, Source] = {"docci": docci, "folder": folder, "jsonl": jsonl}
+SOURCES: dict[str, Source] = {
+    "docci": docci,
+    "folder": folder,
+    "jsonl": jsonl,
+    "csv": csv_,
+    "parquet": parquet,
+    "hub": hub,
+}
 """Beside `scenes`, which is told more than the others."""
-
-_MAX_THREADS = 8
-_AHEAD = 4  # rows a thread: enough to keep it busy, few enough to stay lazy
 
 
 def read(
@@ -44,7 +48,7 @@ def read(
     Args:
         settings: the recipe's [captions].
         base: the folder that relative paths in it are relative to.
-        run_images: where scenes are rendered.
+        run_images: where scenes are rendered, and images kept that came as bytes.
         seed: the recipe's.
         validation: the share of images that is held out.
         limit: take only this many rows, from the start of the source.
@@ -59,7 +63,7 @@ def read(
     names: set[str] = set()
     captions: set[str] = set()
     number = 0
-    for number, (row, found) in enumerate(_examined(islice(rows, min(takes, default=None)), root), 1):
+    for number, (row, found) in enumerate(examined(islice(rows, min(takes, default=None)), root), 1):
 
         def drop(fault: Fault, image: str = "", *, row: Row | Bad = row, number: int = number) -> Drop:
             # The number makes it this row's own: what two rows share must not make their drops one.
@@ -70,11 +74,11 @@ def read(
             yield drop(found)
             continue
         assert isinstance(row, Row)
-        image, text = found
+        image = found.image
         caption = Caption.make(
             image=image,
-            path=row.rel,
-            text=text,
+            path=found.path,
+            text=found.text,
             source=source,
             source_id=row.source_id,
             seed=seed,
@@ -139,6 +143,8 @@ def _own(settings: CaptionSettings, base: Path) -> Iterator[Row | Bad]:
 def _sound(row: object) -> bool:
     # A struct that is made in Python holds whatever it was given.
     fields: tuple[object, ...]
+    if isinstance(row, Row) and (row.data is not None or row.within is not None):
+        return False  # one's own root is one's own folder: nothing is written there
     if isinstance(row, Row):
         fields = (row.source_id, row.rel, row.text)
         path: object = row.path
@@ -151,50 +157,6 @@ def _name(source: str) -> str:
     """What tables call a source: for one's own, its file's name and not where that lies."""
     place, colon, function = source.rpartition(":")
     return f"{PurePosixPath(place).name}:{function}" if colon else source
-
-
-Examined = tuple[Row | Bad, tuple[str, str] | Fault]
-"""A row with its image's hash and its text, or with what is wrong."""
-
-
-def _examined(rows: Iterator[Row | Bad], root: Path) -> Iterator[Examined]:
-    """Examine several rows at once (decoding leaves Python's lock alone), and keep their order."""
-    threads = min(_MAX_THREADS, os.cpu_count() or 1)
-    real = os.path.realpath(root)
-    waiting: deque[tuple[Row | Bad, Future[tuple[str, str] | Fault] | Fault]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="lpt-intake") as pool:
-        try:
-            for row in rows:
-                if isinstance(row, Bad):
-                    waiting.append((row, Fault(shown(row.reason), shown(row.detail, 1000))))
-                else:
-                    waiting.append((row, pool.submit(_examine, row, real)))
-                if len(waiting) > _AHEAD * threads:
-                    yield _settled(*waiting.popleft())
-            while waiting:
-                yield _settled(*waiting.popleft())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _settled(row: Row | Bad, found: Future[tuple[str, str] | Fault] | Fault) -> Examined:
-    return row, found.result() if isinstance(found, Future) else found
-
-
-def _examine(row: Row, root: str) -> tuple[str, str] | Fault:
-    text = caption_text(row.text)
-    if isinstance(text, Fault):
-        return text
-    if not all(encodable(name) and "\0" not in name for name in (row.source_id, row.rel, str(row.path))):
-        return Fault("bad-name", "its name is not UTF-8, or holds a NUL")
-    if row.path != Path(root) / row.rel and os.path.realpath(row.path) != os.path.realpath(Path(root) / row.rel):
-        return Fault("path-outside", "it is not in the images' folder under that name")
-    data = read_file(row.path, root, MAX_BYTES, "image")
-    fault = data if isinstance(data, Fault) else fault_of(data)
-    if fault:
-        return fault
-    assert isinstance(data, bytes)
-    return digest("image", data), text
 
 
 def _detail(row: Row | Bad, fault: Fault) -> str:

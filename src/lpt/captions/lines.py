@@ -88,11 +88,3 @@ def text_of(row: dict[str, Any], *fields: str) -> str | Fault:
     if found is None:
         return Fault("missing-caption", f"there is no `{'`, `'.join(fields)}`")
     return found if isinstance(found, str) else Fault("caption-not-text", "the caption is not a text")
-
-
-def image_of(row: dict[str, Any], field: str) -> str | Fault:
-    """The image's name in a row."""
-    found = row.get(field)
-    if found is None:
-        return Fault("missing-image-name", f"there is no `{field}`")
-    return found if isinstance(found, str) else Fault("missing-image-name", f"`{field}` is not a text")

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from lpt.cli import compose, export, grade, import_, ledger, recipe, run, show, sim, status
+from lpt.cli import compose, export, grade, import_, ledger, recipe, run, show, sim, status, verify
 from lpt.errors import LptError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(status.status)
 app.command()(show.show)
+app.command()(verify.verify)
 app.command()(compose.compose)
 app.command()(export.export)
 imports = typer.Typer(help="Make a run from what others made.", no_args_is_help=True)

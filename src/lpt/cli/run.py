@@ -35,7 +35,7 @@ def run(
     if until not in ("ask", "think", "think_harder"):
         raise UserError(f'--until is "{until}"; it can be ask, think or think_harder')
     loaded = Recipe.load(recipe, set_ or [])
-    loaded.check_models()
+    loaded.check_models(until)
     talk = console.talk()
     used_by = {
         stage: settings.model
@@ -43,7 +43,7 @@ def run(
         if settings
     }
     try:
-        with Progress(talk, loaded.models, used_by) as progress:  # type: ignore[arg-type]
+        with Progress(talk, loaded.models, used_by) as progress:
             made = synthesize(loaded, out, limit=limit, until=until, watcher=progress)  # type: ignore[arg-type]
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}.\nTo go on: the same command again") from None

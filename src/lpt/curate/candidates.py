@@ -9,12 +9,17 @@ from typing import NamedTuple
 import polars as pl
 
 from lpt.errors import StoreError
+from lpt.records import Check
 from lpt.store.run import Run
 
 # One range holds about so many rows, whole images only. A constant: the same tables give the same ranges.
-ROWS = 24_576
+ROWS = 6_144
 
 LETTER = {"correct": "O", "wrong": "X"}
+
+
+OF_QUESTIONS: tuple[Check, ...] = ("blind", "disagree")
+"""The checks that judge questions; the third one judges long thoughts."""
 
 
 class Range(NamedTuple):
@@ -71,7 +76,8 @@ def read(run: Run, images: Range, useless: Useless | None, only: pl.Series | Non
 
     Columns: id, kind (simple | long), image, split, question, thought (the simple thought's id), category (O, X,
     O→O, ...), verdict, before, cue, prefix, added, whole, learnt, text, letter, finish_reason, and of the question:
-    asked (its index), prompt, system, options, answer_format, caption (its text).
+    asked (its index), prompt, system, options, answer_format, caption (its text); and of judgements, where there
+    are any: blind, disagree (of the question), consistency (of the long thought).
     """
     thoughts = _good(of(run, "thoughts", images), useless and useless.thoughts, only)
     simple = thoughts.select(
@@ -131,7 +137,14 @@ def read(run: Run, images: Range, useless: Useless | None, only: pl.Series | Non
             caption="caption_right",
         )
     )
-    frame = pl.concat([simple, long], how="diagonal").join(questions, on="question", how="left").collect()
+    frame = (
+        pl.concat([simple, long], how="diagonal")
+        .join(questions, on="question", how="left")
+        .join(judged(run, images, "blind"), left_on="question", right_on="record", how="left")
+        .join(judged(run, images, "disagree"), left_on="question", right_on="record", how="left")
+        .join(judged(run, images, "consistency"), left_on="id", right_on="record", how="left")
+        .collect()
+    )
     if frame["prompt"].null_count():
         lost = frame.filter(pl.col("prompt").is_null())["question"][0]
         raise StoreError(
@@ -142,8 +155,17 @@ def read(run: Run, images: Range, useless: Useless | None, only: pl.Series | Non
 
 
 def questions(run: Run, images: Range) -> pl.DataFrame:
-    """The questions of a range of images."""
-    return of(run, "questions", images).collect()
+    """The questions of a range of images, with what was judged of them: blind, disagree."""
+    rows = of(run, "questions", images)
+    for check in OF_QUESTIONS:
+        rows = rows.join(judged(run, images, check), left_on="id", right_on="record", how="left")
+    return rows.collect()
+
+
+def judged(run: Run, images: Range, check: Check) -> pl.LazyFrame:
+    """What a check found out about a range of images: record, and the value under the check's name."""
+    rows = of(run, "judgements", images).filter((pl.col("check") == check) & (pl.col("outcome") == "judged"))
+    return rows.select("record", pl.col("value").alias(check))
 
 
 def _good(rows: pl.LazyFrame, useless: pl.DataFrame | None, only: pl.Series | None) -> pl.LazyFrame:

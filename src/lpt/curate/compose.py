@@ -12,7 +12,7 @@ from itertools import repeat
 
 import polars as pl
 
-from lpt.curate import candidates, filters, preferences, select, sft, turns
+from lpt.curate import candidates, filters, near, preferences, select, sft, turns
 from lpt.curate.candidates import Range
 from lpt.curate.funnel import StageCount, funnel
 from lpt.errors import RunError, StoreError
@@ -50,6 +50,10 @@ def _compose(run: Run) -> None:
     settings, seed = run.recipe.curate, run.recipe.seed
     parts = candidates.ranges(run)
     notes, dropped = _judge(run, parts)
+    refused = _refused(run, parts)
+    if near.NAME in filters.applied(settings):
+        repeated = near.find(run, parts, dropped, refused, settings.similarity)
+        dropped, refused = pl.concat([dropped, repeated.dropped]), pl.concat([refused, repeated.questions])
     kept = _origins(notes, dropped)
     chosen = sft.choose(kept, settings, seed)
     paired = preferences.pair(kept, settings, seed)
@@ -61,7 +65,7 @@ def _compose(run: Run) -> None:
             for name, kind in (("sft", Example), ("preferences", Pair), ("drops", Drop))
         )
         for part in parts:
-            _write(run, part, chosen, paired.pairs, examples, pairs)
+            _write(run, part, chosen, paired.pairs, refused, examples, pairs)
         left.write_frame(_drops(run, drops))
 
 
@@ -83,12 +87,24 @@ def _judge(run: Run, parts: list[Range]) -> tuple[pl.DataFrame, pl.DataFrame]:
         return note, gone.select("id", "image", "reason", "detail")
 
     nothing = pl.DataFrame(schema=dict.fromkeys(("id", "image", "reason", "detail"), pl.String))
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(1, os.cpu_count() or 1)) as pool:
         judged = list(pool.map(judge, parts))
     if not judged:
         schema = dict.fromkeys(_NOTE, pl.String) | {"length": pl.UInt32, "print": pl.UInt64, "words": pl.UInt64}
         return pl.DataFrame(schema=schema | {"masked": pl.Boolean}), nothing
     return pl.concat([note for note, _ in judged]), pl.concat([nothing, *(gone for _, gone in judged)])
+
+
+def _refused(run: Run, parts: list[Range]) -> pl.Series:
+    """The questions that a filter objects to, whether anything was made from them or not."""
+    settings = run.recipe.curate
+    rules = [filters.JUDGED[name] for name in candidates.OF_QUESTIONS if name in filters.applied(settings)]
+    nothing = pl.Series("id", [], pl.String)
+    if not rules or not run.has("judgements"):
+        return nothing
+    objections = [rule(pl.lit(""), settings) for rule in rules]
+    asked = (candidates.questions(run, part) for part in parts)
+    return pl.concat([nothing, *(rows.filter(pl.any_horizontal(objections))["id"] for rows in asked)])
 
 
 def _origins(notes: pl.DataFrame, dropped: pl.DataFrame) -> pl.DataFrame:
@@ -109,13 +125,14 @@ def _write(
     part: Range,
     chosen: sft.Chosen,
     pairs: pl.DataFrame,
+    refused: pl.Series,
     examples: TableWriter,
     preferred: TableWriter,
 ) -> None:
     pairs = pairs.filter(pl.col("image").is_between(pl.lit(part.first), pl.lit(part.last)))
     wanted = pl.concat([chosen.long, chosen.simple, pairs["chosen"], pairs["rejected"]]).unique()
     frame = candidates.read(run, part, None, only=wanted)
-    questions = candidates.questions(run, part)
+    questions = candidates.questions(run, part).filter(~pl.col("id").is_in(refused.implode()))
     preferred.write_frame(_pairs(frame, pairs))
     examples.write_frame(_examples(frame, questions, chosen))
 

@@ -5,6 +5,10 @@ and returns one that is true where the row must go. It may look at the other col
 (`CONTEXT`), but only at one row at a time. The name of a filter is the reason that its drops carry. Filters are
 applied in the order of the recipe, and the first to object gives the reason.
 
+Three of them read what a model said when it was asked (`lpt verify`). Where nothing was judged they object to
+nothing; `lpt status` counts that as not judged. `near_duplicate` compares rows with one another, so it is no filter
+of this form: `lpt.curate.near` applies it, after all others.
+
 What would be learnt: of a thought, and of a long thought that continues a right one, the whole text; of one that
 continues a wrong one, only what was added, because the wrong words are given as a prefix without loss. The answer
 is not part of it: it is written anew, in the form that was asked for, from the letter.
@@ -19,9 +23,10 @@ from typing import TypeAlias
 import polars as pl
 import pyarrow as pa
 
-from lpt.curate import leaks
+from lpt.curate import leaks, near
 from lpt.errors import UserError
 from lpt.plugins import load_object
+from lpt.records import Check
 from lpt.settings import CurateSettings
 
 Filter: TypeAlias = Callable[[pl.Expr, CurateSettings], pl.Expr]
@@ -37,6 +42,9 @@ CONTEXT = (
     "finish_reason",
     "prompt",  # the question as shown
     "caption",
+    "blind",  # the values of judgements (`records.Judgement`), null where there are none
+    "disagree",
+    "consistency",
 )
 """The columns of a candidate that a filter may look at beside what would be learnt."""
 
@@ -133,6 +141,21 @@ def repetition(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
     return _both(learnt.str.len_bytes() > _SHORT, repeats, learnt, pl.Boolean())
 
 
+def blind(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Of a question that was answered right without its image, at least as often as the setting `blind` says."""
+    return pl.col("blind") >= settings.blind
+
+
+def disagree(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Of a question where a VLM favours another answer than the marked one, by more than the setting `disagree`."""
+    return pl.col("disagree") > settings.disagree
+
+
+def inconsistent(learnt: pl.Expr, settings: CurateSettings) -> pl.Expr:
+    """Comes to another answer than the one that it states, a judge says (setting `consistent`)."""
+    return pl.col("consistency") < settings.consistent
+
+
 def _repeats(text: str, factor: float) -> bool:
     """Whether zlib makes a text shorter by more than a factor.
 
@@ -184,7 +207,20 @@ FILTERS: Mapping[str, Filter] = MappingProxyType(
         )
     }
 )
-"""The built-in filters by name, in the order of both policies."""
+"""The built-in filters that look at a text, by name, in the order of both policies."""
+
+JUDGED: Mapping[str, Filter] = MappingProxyType({f.__name__: f for f in (blind, disagree, inconsistent)})
+"""The built-in filters that read judgements, by name."""
+
+CHECK_OF: Mapping[str, Check] = MappingProxyType(
+    {"blind": "blind", "disagree": "disagree", "inconsistent": "consistency"}
+)
+"""Which check makes what a filter reads."""
+
+DEFAULT: tuple[str, ...] = (*FILTERS, "inconsistent")
+"""The filters of both policies. docs/curation.md has the figures that keep the others out."""
+
+_BUILT_IN: Mapping[str, Filter] = MappingProxyType({**FILTERS, **JUDGED})
 
 _DETAILS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = MappingProxyType(
     {
@@ -194,24 +230,37 @@ _DETAILS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = MappingProxyType(
         "language": lambda learnt: learnt.str.replace_all(_QUOTED, "").str.extract(f"({_NOT_LATIN}+)"),
         "too_short": lambda learnt: pl.format("{} words", _words(learnt)),
         "too_long": lambda learnt: pl.format("{} words", _words(learnt)),
+        "blind": lambda learnt: pl.format("right {}% of the time", _percent("blind")),
+        "disagree": lambda learnt: pl.format("another leads by {}%", _percent("disagree")),
+        "inconsistent": lambda learnt: pl.format("{}% find its answer", _percent("consistency")),
     }
 )
 
 
+def _percent(value: str) -> pl.Expr:
+    return (pl.col(value) * 100).round().cast(pl.Int64)
+
+
+def applied(settings: CurateSettings) -> tuple[str, ...]:
+    """The names of a recipe's filters, as it names them."""
+    return DEFAULT if settings.filters is None else settings.filters
+
+
 def resolve(settings: CurateSettings) -> dict[str, Filter]:
-    """The filters of a recipe by their reasons, in its order.
+    """The filters of a recipe by their reasons, in its order; without `near_duplicate`, which is none of this form.
 
     Raises:
         UserError: a name that is neither built in nor an object of the user's own that can be loaded.
     """
     found: dict[str, Filter] = {}
-    for name in FILTERS if settings.filters is None else settings.filters:
-        if name in FILTERS:
-            found[name] = FILTERS[name]
+    known = (*_BUILT_IN, near.NAME)
+    for name in applied(settings):
+        if name in known:
+            found.update({name: _BUILT_IN[name]} if name in _BUILT_IN else {})
             continue
         if ":" not in name:
-            close = difflib.get_close_matches(name, list(FILTERS), n=1, cutoff=0.5)
-            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(FILTERS)}"
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
             raise UserError(f"curate.filters: there is no filter `{name}`; {hint} (your own: `path.py:function`)")
         loaded = load_object(name)
         if not callable(loaded):
@@ -241,7 +290,7 @@ def judge(candidates: pl.DataFrame, filters: Mapping[str, Filter], settings: Cur
         hits = hits.fill_null(value=False)
         if not hits.any():
             continue
-        detail = _DETAILS[reason](learnt) if FILTERS.get(reason) is rule and reason in _DETAILS else pl.lit("")
+        detail = _DETAILS[reason](learnt) if _BUILT_IN.get(reason) is rule and reason in _DETAILS else pl.lit("")
         gone.append(
             candidates.filter(hits).select("id", reason=pl.lit(reason), detail=_short(detail).fill_null(""))
         )

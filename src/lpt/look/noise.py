@@ -23,7 +23,7 @@ def noise(run: Run) -> list[Noise] | None:
     """Follow wrong labels through a run of scenes; None where the truth is not known."""
     if run.recipe.captions.source != "scenes" or not run.has("questions"):
         return None
-    mislabelled = _mislabelled(run)
+    mislabelled = mislabelled(run)
     rows = [_row("ask", run.table("questions").select(question="id"), mislabelled)]
     for table, after in (("thoughts", "think: graded correct"), ("long_thoughts", "think harder: graded correct")):
         right = run.table(table).filter(pl.col("verdict") == "correct").select("question")
@@ -40,7 +40,7 @@ def _row(after: str, questions: pl.LazyFrame, mislabelled: set[str]) -> Noise:
     return Noise(after, len(column), int(column.is_in(list(mislabelled)).sum()))
 
 
-def _mislabelled(run: Run) -> set[str]:
+def mislabelled(run: Run) -> set[str]:
     """The questions whose answer is not the scene's."""
     from lpt.world.questions import truth  # noqa: PLC0415 (the world is needed only here)
     from lpt.world.scene import Scene, scene  # noqa: PLC0415

@@ -6,7 +6,7 @@ All of it goes to stderr. Nothing here changes what a run makes.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -44,8 +44,9 @@ class Progress:
         self,
         console: Console,
         models: dict[str, ModelSettings],
-        used_by: dict[Stage, str],
+        used_by: Mapping[str, str],
         *,
+        stages: Sequence[str] = _STAGES,
         every: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,8 +55,9 @@ class Progress:
         self._used_by = used_by
         self._every = every
         self._clock = clock
-        self._kept: Counter[Stage] = Counter()
-        self._dropped: Counter[Stage] = Counter()
+        self._stages = stages
+        self._kept: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
         self._traffic: dict[str, Traffic] = {}
         self._images = 0
         self._arrived = 0
@@ -100,7 +102,7 @@ class Progress:
         self._began = self._clock()
         self._kept["captions"] = images
 
-    def tell(self, stage: Stage, kept: int, dropped: int) -> None:
+    def tell(self, stage: str, kept: int, dropped: int) -> None:
         """Something came through a stage, or did not."""
         self._kept[stage] += kept
         self._dropped[stage] += dropped
@@ -137,7 +139,7 @@ class Progress:
     def line(self) -> str:
         """All of it in one line."""
         parts = [f"images {self._arrived}/{self._images}"]
-        for stage in _STAGES[1:]:
+        for stage in self._stages[1:]:
             dropped = f" (-{self._dropped[stage]})" if self._dropped[stage] else ""
             parts.append(f"{stage} {self._kept[stage]}{dropped}")
         recalled = sum(t.recalled for t in self._traffic.values())
@@ -157,7 +159,7 @@ class Progress:
         table = Table(box=None, pad_edge=False)
         for name, justify in (("stage", "left"), ("done", "right"), ("in flight", "right"), ("dropped", "right")):
             table.add_column(name, justify="right" if justify == "right" else "left")
-        for stage in _STAGES:
+        for stage in self._stages:
             traffic = self._traffic.get(self._used_by.get(stage, ""))
             dropped = self._dropped[stage]
             table.add_row(

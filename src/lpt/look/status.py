@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lpt.curate.funnel import StageCount, funnel
+from lpt.curate.judged import judged
 from lpt.look.noise import Noise, noise
 from lpt.look.safe import safe
 from lpt.pipeline import State
@@ -59,6 +60,7 @@ def status(run: Run) -> dict[str, Any]:
         "stages": [{**msgspec.to_builtins(count), "tokens": spent.get(count.stage)} for count in funnel(run)],
         "examples": _sets(run, "sft", "set"),
         "pairs": _sets(run, "preferences", "category"),
+        "judgements": [msgspec.to_builtins(count) for count in judged(run)],
         "wrong_labels": None if truth is None else [msgspec.to_builtins(row) for row in truth],
     }
 
@@ -90,9 +92,27 @@ def print_status(run: Run, console: Console) -> None:
         sets = [f"{name} {sum(by_split.values()):,}" for name, by_split in made.items()]
         held = sum(by_split.get("validation", 0) for by_split in made.values())
         console.print(f"SFT sets: {', '.join(sets)} ({held:,} of them held out, by image)", highlight=False)
+    print_judged(run, console)
     truth = noise(run)
     if truth:
         console.print(_noise(truth))
+
+
+def print_judged(run: Run, console: Console) -> None:
+    """Print what models that were asked (`lpt verify`) made of the run, and what the filters make of that."""
+    counts = judged(run)
+    if not counts:
+        return
+    table = Table(title="Judgements", title_justify="left", title_style="", box=None, pad_edge=False)
+    table.add_column("check")
+    for name in ("judged", "objections", "unparsed", "failed", "not judged"):
+        table.add_column(name, justify="right")
+    table.add_column("filter", overflow="fold")
+    for count in counts:
+        figures = (count.judged, count.objections, count.unparsed, count.failed, count.not_judged)
+        state = "applied" if count.applied else "not in curate.filters: drops nothing"
+        table.add_row(count.check, *(f"{figure:,}" for figure in figures), f"{count.filter}: {state}")
+    console.print(table)
 
 
 def _funnel(counts: list[StageCount], spent: dict[str, dict[str, int]]) -> Table:

@@ -74,6 +74,7 @@ class Endpoint:
         self._gone = gone
         self._session: aiohttp.ClientSession | None = None
         self._secrets: tuple[str, ...] = ()
+        self._writer = wire.Writer()
         self._dialect: Dialect | None = None if settings.prefill == "auto" else settings.prefill
         self._finding = asyncio.Lock()
         self._template = Template.load(settings.template) if settings.template else None
@@ -166,7 +167,7 @@ class Endpoint:
         self._open()
         path, fields = dialects.body(request, self.settings, dialect, self._template, self.name)
         try:
-            body = wire.encode(fields)
+            body = self._writer.write(fields)
         except UnicodeEncodeError:
             raise Refused(f"models.{self.name}: the request holds half a surrogate pair", kind="not-text") from None
         affinity = request.affinity or request.record

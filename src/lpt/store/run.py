@@ -3,8 +3,9 @@
 ```
 RUN/recipe.toml      the recipe, resolved
 RUN/ledger.sqlite    every request and reply (unless the recipe names a shared one)
-RUN/images/          rendered scenes
-RUN/tables/          Parquet: captions, questions, thoughts, long_thoughts, drops, sft, preferences
+RUN/images/          rendered scenes, and images that came as bytes or from merged runs
+RUN/tables/          Parquet: captions, questions, thoughts, long_thoughts, drops, judgements, sft,
+                     preferences
 RUN/exports/         what was written for other tools
 RUN/logs/            of launched servers and of the run itself
 ```
@@ -19,6 +20,7 @@ import polars as pl
 
 from lpt.errors import RunError
 from lpt.recipe import Recipe
+from lpt.settings import KEPT
 from lpt.store.tables import TABLES, empty_frame, read_table, scan_table
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -89,7 +91,9 @@ class Run:
     @property
     def images(self) -> Path:
         """The root that captions' image paths are relative to."""
-        captions = self.recipe.captions
+        captions = self.recipe.questions or self.recipe.captions
+        if captions.source in KEPT:
+            return self.path / "images"
         if captions.images:
             return Path(captions.images)
         if captions.path is None:

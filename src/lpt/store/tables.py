@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lpt.errors import StoreError
-from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Thought
+from lpt.records import Caption, Drop, Example, Judgement, LongThought, Pair, Question, Thought
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -28,11 +28,12 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "thoughts": Thought,
     "long_thoughts": LongThought,
     "drops": Drop,
+    "judgements": Judgement,
     "sft": Example,
     "preferences": Pair,
 }
 
-_ROW_GROUP = 8192
+_ROW_GROUP = 2048
 _ARROW: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),

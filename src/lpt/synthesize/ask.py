@@ -7,7 +7,7 @@ understood as well, and where neither can be read, a second call may put the rep
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 
 import msgspec
 
@@ -123,14 +123,26 @@ async def _say(model: Model, caption: Caption, settings: AskSettings, words: str
 
 
 def check(
-    asked: list[Asked], caption: Caption, shown: ThinkSettings, system: str, *, seed: int, reply: str | None
+    asked: list[Asked],
+    caption: Caption,
+    shown: ThinkSettings,
+    system: str,
+    *,
+    seed: int,
+    reply: str | None,
+    places: Sequence[int] | None = None,
+    sizes: Container[int] = (OPTIONS,),
 ) -> tuple[list[Question], list[Drop]]:
-    """Sort questions into sound ones, as they will be shown, and drops with the reason."""
+    """Sort questions into sound ones, as they will be shown, and drops with the reason.
+
+    `places` are the questions' places among those of the caption, by default as they stand; `sizes` says how many
+    options a question may have.
+    """
     questions: list[Question] = []
     drops: list[Drop] = []
     stems: set[str] = set()
-    for index, item in enumerate(asked):
-        reason, right = fault(item)
+    for index, item in zip(range(len(asked)) if places is None else places, asked, strict=True):
+        reason, right = fault(item, sizes)
         if not reason and _plain(item.stem) in stems:
             reason = "asked-twice"
         if reason:
@@ -166,15 +178,15 @@ def check(
     return questions, drops
 
 
-def fault(item: Asked) -> tuple[str, str]:
+def fault(item: Asked, sizes: Container[int] = (OPTIONS,)) -> tuple[str, str]:
     """What is wrong with a question, and its right option: exactly one of the two is empty."""
     if not item.stem:
         return "no-stem", ""
-    if len(item.options) != OPTIONS:
-        return "not-four-options", ""
+    if len(item.options) not in sizes:
+        return "not-four-options" if sizes == (OPTIONS,) else "number-of-options", ""
     if not all(item.options):
         return "empty-option", ""
-    if len({normalise(option) for option in item.options}) != OPTIONS:
+    if len({normalise(option) for option in item.options}) != len(item.options):
         return "options-alike", ""
     letters = dict(zip(LETTERS, item.options, strict=False))
     letter = grade.grade(f"<answer>{item.answer}</answer>", letters).letter
@@ -241,14 +253,14 @@ def _asked(item: dict[str, object]) -> Asked:
     if isinstance(options, dict):
         options = [option for _, option in sorted(options.items())]  # by letter, whatever their order
     elif isinstance(options, str):
-        options = _lettered(options)
+        options = lettered(options)
     elif not isinstance(options, list):
         options = []
     return Asked(
-        stem=_text(item.get("question")),
-        options=_bare(tuple(_text(option) for option in options)),
-        answer=_text(item.get("answer")),
-        kind=_text(item.get("type")),
+        stem=text_of(item.get("question")),
+        options=bare(tuple(text_of(option) for option in options)),
+        answer=text_of(item.get("answer")),
+        kind=text_of(item.get("type")),
     )
 
 
@@ -260,7 +272,7 @@ def _read_tagged(text: str) -> Iterator[Asked]:
         if closed:
             yield Asked(
                 stem=stem.strip(),
-                options=tuple(_lettered(_tag(rest, "choices") or _tag(rest, "options"))),
+                options=tuple(lettered(_tag(rest, "choices") or _tag(rest, "options"))),
                 answer=_tag(rest, "answer"),
                 kind=_tag(rest, "type"),
             )
@@ -270,7 +282,7 @@ def _tag(text: str, name: str) -> str:
     return text.partition(f"<{name}>")[2].partition(f"</{name}>")[0].strip()
 
 
-def _lettered(text: str) -> list[str]:
+def lettered(text: str) -> list[str]:
     """Split "(A) red (B) blue" or a line an option at its letters, which must come in their order."""
     options: list[str] = []
     marks = list(re.finditer(r"(?:^|(?<=\s))\(?([A-J])[).:]\s+", text))
@@ -284,7 +296,7 @@ def _lettered(text: str) -> list[str]:
     return options
 
 
-def _bare(options: tuple[str, ...]) -> tuple[str, ...]:
+def bare(options: tuple[str, ...]) -> tuple[str, ...]:
     """Options without the letters before them, if all have theirs."""
     marks = [re.match(r"\(?([A-J])[).:]\s+", option) for option in options]
     lettered = {m.group(1): option[m.end() :].strip() for option, m in zip(options, marks, strict=True) if m}
@@ -293,7 +305,8 @@ def _bare(options: tuple[str, ...]) -> tuple[str, ...]:
     return options
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A text or a number as text; empty for anything else."""
     if isinstance(value, (int, float)):
         return str(value)
     # An escape such as \ud83d alone is JSON, but no text.

@@ -16,13 +16,16 @@ from lpt.errors import Interrupted, ModelError
 from lpt.models.base import Image, Model
 from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
 from lpt.settings import AskSettings, ThinkHarderSettings, ThinkSettings
-from lpt.synthesize.ask import ask
+from lpt.synthesize import bring
+from lpt.synthesize.ask import Asked, ask
 from lpt.synthesize.ask import template as ask_template
+from lpt.synthesize.bring import Brought, Own
 from lpt.synthesize.think import system, think
 from lpt.synthesize.think_harder import cues, think_harder
 from lpt.synthesize.think_harder import template as think_harder_template
 
 Until: TypeAlias = Literal["ask", "think", "think_harder"]
+Sent = TypeVar("Sent")
 Made = TypeVar("Made")
 
 
@@ -53,10 +56,11 @@ class Travel:
     def __init__(
         self,
         models: dict[str, Model],
-        ask_settings: AskSettings,
+        ask_settings: AskSettings | None,
         think_settings: ThinkSettings,
-        think_harder_settings: ThinkHarderSettings,
+        think_harder_settings: ThinkHarderSettings | None,
         *,
+        own: Own | None = None,
         seed: int,
         until: Until = "think_harder",
         prepare: Callable[[Caption], Awaitable[Image | Drop]],
@@ -64,6 +68,7 @@ class Travel:
     ) -> None:
         self._models = models
         self._ask = ask_settings
+        self._own = own
         self._think = think_settings
         self._harder = think_harder_settings
         self._seed = seed
@@ -72,8 +77,12 @@ class Travel:
         self._tell = tell
         self._system = system(think_settings)
         # A prompt file that cannot be used is told before anything is asked.
-        ask_template(ask_settings)
-        think_harder_template(think_harder_settings)
+        if ask_settings:
+            ask_template(ask_settings)
+        if own:
+            bring.template(own.settings)
+        if think_harder_settings:
+            think_harder_template(think_harder_settings)
 
     async def __call__(self, caption: Caption, rank: int) -> Trip:
         """Take one captioned image all the way.
@@ -83,17 +92,43 @@ class Travel:
         """
         trip = Trip(caption)
         image = await self._prepare(caption)
+        brought = self._own.of(caption) if self._own else []
         if isinstance(image, Drop):
-            self._note(trip, "ask", 0, [image])
+            lost = [bring.drop(item, image.reason, image.detail) for item in brought] if self._own else [image]
+            self._note(trip, "ask", 0, lost)
             return trip
-        asked = ask(
-            self._models[self._ask.model], caption, self._ask, self._think, self._system, seed=self._seed, rank=rank
-        )
-        trip.questions, drops = await self._or_failed(asked, "ask", caption.id, caption.image, 1)
+        if self._own:
+            trip.questions, drops = await self._bring(caption, brought, self._own, rank)
+        else:
+            assert self._ask, "a run without questions of its own asks for them"
+            model = self._models[self._ask.model]
+            asked = ask(model, caption, self._ask, self._think, self._system, seed=self._seed, rank=rank)
+            trip.questions, drops = await self._or_failed(asked, "ask", caption.id, caption.image, 1)
         self._note(trip, "ask", len(trip.questions), drops)
         if self._until != "ask":
-            await _all(self._answer(trip, question, image, rank) for question in trip.questions)
+            await together(self._answer(trip, question, image, rank) for question in trip.questions)
         return trip.sort()
+
+    async def _bring(
+        self, caption: Caption, brought: list[Brought], own: Own, rank: int
+    ) -> tuple[list[Question], list[Drop]]:
+        """The questions that were brought along, as they will be shown; open ones are given options first."""
+
+        async def complete(item: Brought) -> tuple[int, Asked | Drop]:
+            model = self._models[own.settings.options_from or ""]
+            try:
+                made = bring.complete(model, item, caption, own.settings, seed=self._seed, rank=rank)
+                return item.index, await made
+            except ModelError as error:
+                if error.fatal:
+                    raise
+                return item.index, bring.drop(item, "call-failed", error.kind)
+
+        completed = dict(await together(complete(item) for item in brought if not item.options))
+        options = {index: made for index, made in completed.items() if isinstance(made, Asked)}
+        drops = [made for made in completed.values() if isinstance(made, Drop)]
+        questions, unsound = bring.check(brought, options, caption, self._think, self._system, self._seed)
+        return questions, drops + unsound
 
     async def _answer(self, trip: Trip, question: Question, image: Image, rank: int) -> None:
         thought_of = think(
@@ -106,15 +141,17 @@ class Travel:
         self._note(trip, "think", len(thoughts) - len(useless & {t.id for t in thoughts}), drops)
         if self._until != "think":
             caption = trip.caption.text
-            await _all(
-                self._continue(trip, thought, question, caption, rank)
-                for thought in thoughts
-                if thought.id not in useless
-            )
+            useful = [thought for thought in thoughts if thought.id not in useless]
+            if not caption:  # an image of one's own question set that came without one
+                lost = [Drop.make("think_harder", thought.id, thought.image, "no-caption") for thought in useful]
+                self._note(trip, "think_harder", 0, lost)
+                return
+            await together(self._continue(trip, thought, question, caption, rank) for thought in useful)
 
     async def _continue(self, trip: Trip, thought: Thought, question: Question, caption: str, rank: int) -> None:
+        assert self._harder, "check_models has seen to it"
         # The cues of one thought leave together: what they share stands in the server's prefix cache.
-        by_cue = await _all(
+        by_cue = await together(
             self._or_failed(
                 think_harder(
                     self._models[self._harder.model],
@@ -164,7 +201,7 @@ class Travel:
         self._tell(stage, kept, len(drops))
 
 
-async def _all(ways: Iterable[Awaitable[Made]]) -> list[Made]:
+async def together(ways: Iterable[Awaitable[Made]]) -> list[Made]:
     """Go all ways at once.
 
     When one is interrupted, the others still come to their own end: a call that is out is paid for, and its
@@ -186,15 +223,15 @@ async def _all(ways: Iterable[Awaitable[Made]]) -> list[Made]:
 
 
 async def journey(
-    captions: Iterator[Caption], travel: Callable[[Caption, int], Awaitable[Trip]], *, in_flight: int
-) -> AsyncGenerator[Trip, None]:
+    captions: Iterator[Sent], travel: Callable[[Sent, int], Awaitable[Made]], *, in_flight: int
+) -> AsyncGenerator[Made, None]:
     """Take many images through, `in_flight` at once, and yield their trips in the order of the captions.
 
     When a journey is interrupted, those that had come through are still yielded, in order; then Interrupted is
     raised. Any other error is raised at once.
     """
-    running: dict[asyncio.Task[Trip], int] = {}
-    arrived: dict[int, Trip] = {}
+    running: dict[asyncio.Task[Made], int] = {}
+    arrived: dict[int, Made] = {}
     head = 0  # the first rank that has not been yielded
     sent = 0
     interrupted = False

@@ -35,7 +35,7 @@ class Asker:
         made = questions(facts, rng, self.dials.questions) if facts else []
         marked = [(question, self._mark(question, rng)) for question in made]
         if self.dials.giveaway:  # a dial at rest draws nothing, so that the others' draws stay as they are
-            marked = [(self._betray(question, answer, rng), answer) for question, answer in marked]
+            marked = [self._betray(question, answer, rng) for question, answer in marked]
         if ask.schema is not None:
             text = json.dumps(_by_schema(ask.schema, marked), ensure_ascii=False)
         elif not marked:
@@ -55,12 +55,12 @@ class Asker:
             return rng.choice([option for option in question.options if option != question.answer])
         return question.answer
 
-    def _betray(self, question: Question, answer: str, rng: random.Random) -> Question:
-        """The question, or one that names its marked answer by the way."""
+    def _betray(self, question: Question, answer: str, rng: random.Random) -> tuple[Question, str]:
+        """The question and its answer, or the same with a full stop after the marked answer alone."""
         if rng.random() >= self.dials.giveaway or answer not in question.options:
-            return question
-        stem = f"With {answer} in plain view, {question.stem[:1].lower()}{question.stem[1:]}"
-        return msgspec.structs.replace(question, stem=stem)
+            return question, answer
+        options = tuple(f"{option}." if option == answer else option for option in question.options)
+        return msgspec.structs.replace(question, options=options), f"{answer}."
 
 
 def _tagged(number: int, question: Question, answer: str) -> str:

@@ -16,7 +16,7 @@ class Dials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     malformed: float = 0.0
     """Replies that break off in the middle of a tag or of the JSON."""
     giveaway: float = 0.0
-    """Questions whose stem names the marked answer, so that nobody need look."""
+    """Questions whose marked answer is written with more care than the others, so that nobody need look."""
 
     # The student.
     stray_format: float = 0.08

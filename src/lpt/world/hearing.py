@@ -31,8 +31,6 @@ class Exam(NamedTuple):
     slots: Slots
     format: str
     """paren, dot or text."""
-    stem: str = ""
-    """The line of the question that the world knows; empty where it knows none."""
 
     def letter(self, option: str) -> str:
         """The letter of one of the options."""
@@ -68,8 +66,7 @@ def _exam(texts: tuple[str, ...]) -> Exam | None:
         known = recognise(texts[number][:start])
         around = "\n".join((*texts[:number], texts[number][:start], texts[number][end:], *texts[number + 1 :]))
         kind, slots = known or (None, {})
-        stem = next((line for line in reversed(texts[number][:start].splitlines()) if recognise(line)), "")
-        return Exam(options, kind, slots, _format(around) or ("paren" if bracketed else "dot"), stem)
+        return Exam(options, kind, slots, _format(around) or ("paren" if bracketed else "dot"))
     return None
 
 
@@ -100,12 +97,10 @@ def _format(text: str) -> str | None:
     return max(hints)[1] if hints else None
 
 
-def given_away(stem: str, options: Sequence[str]) -> str | None:
-    """The one option that a stem names; None where it names none of them, or several."""
-    named = [o for o in options if re.search(rf"(?<!\w){re.escape(o)}(?!\w)", stem, re.IGNORECASE)]
-    # "cube" stands in "red cube", too: the longest is the one that is meant, if it holds the others.
-    longest = max(named, key=len, default=None)
-    return longest if longest and all(o.casefold() in longest.casefold() for o in named) else None
+def given_away(options: Sequence[str]) -> str | None:
+    """The one option that stands out by its form, a full stop that the others lack; None where none does."""
+    marked = [option for option in options if option.endswith(".")]
+    return marked[0] if len(marked) == 1 else None
 
 
 def answer_text(option: str, put: Exam, style: str) -> str:

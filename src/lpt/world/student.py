@@ -110,8 +110,8 @@ class Student:
     def _settle(self, put: Exam, facts: Facts | None, rng: random.Random, heat: float) -> tuple[str, bool]:
         """The option to answer with, and whether anything seen speaks for it."""
         seen = put.kind.solve(facts, put.slots, put.options, True) if facts and put.kind else None
-        if facts is None:  # who cannot look goes by the words of the question
-            seen = given_away(put.stem, put.options)
+        if facts is None:  # who cannot look goes by how the options are written
+            seen = given_away(put.options)
         guess = rng.choice(put.options)
         if seen is None:
             return guess, False

@@ -13,14 +13,21 @@ from lpt.errors import RecipeError
 
 
 @lru_cache(maxsize=32)
-def load(name: str, path: str | None = None, required: tuple[str, ...] = ()) -> str:
+def load(name: str, path: str | None = None, required: tuple[str, ...] = (), home: str = __name__) -> str:
     """The text of a prompt: ours by name, or the user's by path.
+
+    Args:
+        name: the section of the recipe that it belongs to, whose last part names our file.
+        path: a file of the user's own, in its place.
+        required: the placeholders that it must hold.
+        home: the package that ours lies in.
 
     Raises:
         RecipeError: the user's file cannot be read, or lacks a placeholder that the stage fills.
     """
     if path is None:
-        return resources.files(__name__).joinpath(f"{name}.txt").read_text(encoding="utf-8").strip()
+        file = f"{name.rpartition('.')[2]}.txt"
+        return resources.files(home).joinpath(file).read_text(encoding="utf-8").strip()
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,106 @@
+"""Questions of the user's own: read into a run's tables, and handed to the journey of their image."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import polars as pl
+
+from lpt.captions.questions import read
+from lpt.errors import SourceError
+from lpt.records import Caption, Drop
+from lpt.store.run import Run
+from lpt.store.tables import TableWriter, read_table
+from lpt.synthesize.bring import Brought
+
+TABLE = "brought"
+"""Beside the tables of records: the questions as their source has them, by image and caption."""
+
+_ORDER = ("image", "caption", "index")
+
+
+def take_in(run: Run, limit: int | None, *, captions_needed: bool) -> tuple[int, list[Drop]]:
+    """Read the recipe's [questions] into two tables, ordered by image hash; the number of captions, and the drops.
+
+    Args:
+        run: the run.
+        limit: take only this many rows.
+        captions_needed: the run will think harder, which takes a caption.
+
+    Raises:
+        SourceError: the source cannot be read, not one row of it can be used, or captions are needed and there are
+            none.
+    """
+    recipe = run.recipe
+    assert recipe.questions
+    drops: list[Drop] = []
+    with (
+        TableWriter(run.table_path("captions"), Caption) as captions,
+        TableWriter(run.table_path(TABLE), Brought) as questions,
+    ):
+        for item in read(
+            recipe.questions,
+            base=run.path,
+            run_images=run.images,
+            seed=recipe.seed,
+            validation=recipe.curate.validation,
+            limit=limit,
+        ):
+            if isinstance(item, Drop):
+                drops.append(item)
+            else:
+                (captions if isinstance(item, Caption) else questions).write([item])
+    asked, images = _sorted(run, TABLE, Brought, _ORDER), _sorted(run, "captions", Caption, ("image", "id"))
+    if asked == 0:
+        raise SourceError(_why(drops))
+    if captions_needed:
+        texts = run.table("captions").select(there=pl.col("text") != "").collect()["there"]
+        if not texts.any():
+            raise SourceError(
+                f"none of the {images} images has a caption, and thinking harder reads one: stop after the student "
+                "(--until think), or name the column that holds captions (questions.columns.caption)"
+            )
+    drops.sort(key=lambda drop: drop.id)
+    return images, drops
+
+
+def _why(drops: list[Drop]) -> str:
+    if not drops:
+        return "the question set holds no rows: see questions.path"
+    (reason, count), *_ = Counter(drop.reason for drop in drops).most_common(1)
+    first = next(drop for drop in drops if drop.reason == reason)
+    return (
+        f"not one of the {len(drops)} rows of the question set can be used; {count} times for `{reason}`: "
+        f"{first.detail}. See [questions]"
+    )
+
+
+def _sorted(run: Run, name: str, kind: type[Caption] | type[Brought], by: tuple[str, ...]) -> int:
+    path = run.table_path(name)
+    frame = pl.read_parquet(path).sort(by)
+    with TableWriter(path, kind) as writer:
+        writer.write_frame(frame)
+    return frame.height
+
+
+class Desk:
+    """Hands each caption's questions to its journey: both tables stand in one order, and are read side by side."""
+
+    def __init__(self, run: Run) -> None:
+        self._captions = read_table(run.table_path("captions"), Caption)
+        self._questions = read_table(run.table_path(TABLE), Brought)
+        self._waiting: dict[str, list[Brought]] = {}
+
+    def captions(self) -> Iterator[Caption]:
+        """The captions of the run, in their order. Only the questions of those under way are in memory."""
+        question = next(self._questions, None)
+        for caption in self._captions:
+            mine = self._waiting[caption.id] = []
+            while question is not None and question.caption == caption.id:
+                mine.append(question)
+                question = next(self._questions, None)
+            yield caption
+        assert question is None, "captions and questions stand in one order"
+
+    def of(self, caption: Caption) -> list[Brought]:
+        """The questions on a caption that has set out; to be asked once."""
+        return self._waiting.pop(caption.id)

@@ -1,0 +1,199 @@
+"""Environments are built when first asked for; what each check showed is kept for docs/integrations.md."""
+
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import resources
+from pathlib import Path
+
+import environments
+import pytest
+import results
+
+from lpt import world
+from lpt.models.launch import Launched
+
+INSIDE = Path(environments.__file__).parent / "inside"
+
+
+@pytest.fixture(scope="session")
+def environment() -> Callable[[str], Path]:
+    """An environment's interpreter, by its name; built if it is not there, tried once."""
+    failed: dict[str, environments.Missing] = {}
+
+    def get(name: str) -> Path:
+        if name in failed:
+            raise failed[name]
+        try:
+            return environments.build(name)
+        except environments.Missing as error:
+            failed[name] = error
+            raise
+
+    return get
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_the_test(request: pytest.FixtureRequest, environment: Callable[[str], Path]) -> None:
+    marker = request.node.get_closest_marker("tool")
+    assert marker, "say which environment this needs: pytest.mark.tool"
+    environment(marker.args[0])
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say in the table what was seen."""
+
+    def say(what: str) -> None:
+        request.node.user_properties.append(("note", what))
+        print(what)
+
+    return say
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Text for tokenizers: captions of scenes, and our prompts."""
+    texts = [world.describe(scene) for scene, _ in world.scenes(40, 0, "rich")]
+    prompts = resources.files("lpt") / "synthesize" / "prompts"
+    texts += [
+        (prompts / f"{name}.txt").read_text(encoding="utf-8") for name in ("ask", "think", "think_harder", "reparse")
+    ]
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n".join(texts), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(
+    environment: Callable[[str], Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Path]:
+    """A tiny random model, `text` or `vision`, in the form that an environment reads."""
+    made: dict[tuple[str, str], Path] = {}
+
+    def make(name: str, kind: str) -> Path:
+        if (name, kind) not in made:
+            out = tmp_path_factory.mktemp("models") / f"{name}-{kind}"
+            call(environment(name), INSIDE / "tiny.py", kind, corpus, out)
+            made[name, kind] = out
+        return made[name, kind]
+
+    return make
+
+
+def call(*command: object, cwd: Path | None = None, timeout: float = 900) -> str:
+    """Run a command of an environment, offline; what it printed.
+
+    Raises:
+        AssertionError: it failed, with the end of what it said.
+    """
+    done = subprocess.run(
+        [str(part) for part in command],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        env={**_environ(), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"{command[1:4]} ended with {done.returncode}:\n{said[-4000:]}"
+    return done.stdout
+
+
+def _environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("VIRTUAL_ENV", "PYTHON"))}
+
+
+class Server:
+    """A server that our own `launch` started."""
+
+    def __init__(self, url: str, model: str, folder: Path, launched: Launched, seconds: float) -> None:
+        self.url = url
+        self.model = model
+        self.folder = folder
+        self.launched = launched
+        self.seconds = seconds
+
+
+def vllm_command(interpreter: Path, folder: Path, name: str) -> str:
+    """How vLLM is started, as a recipe's `launch` says it."""
+    images = """--limit-mm-per-prompt '{"image": 1, "video": 0}'""" if name == "vision" else ""
+    return (
+        "env VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1 "
+        f"{interpreter} -m vllm.entrypoints.openai.api_server --model {folder} --served-model-name {name} "
+        "--host 127.0.0.1 --port {port} --max-model-len 4096 --enforce-eager --dtype float32 --block-size 32 "
+        f"--enable-prompt-tokens-details {images}".strip()
+    )
+
+
+async def _serve(
+    kind: str,
+    environment: Callable[[str], Path],
+    tiny: Callable[[str, str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Server]:
+    folder = tiny("vllm", kind)
+    log = tmp_path_factory.mktemp("logs") / f"{kind}.log"
+    launched = Launched(vllm_command(environment("vllm"), folder, kind), log, timeout=600)
+    began = time.monotonic()
+    try:
+        url = await launched.url()
+        yield Server(url, kind, folder, launched, time.monotonic() - began)
+    finally:
+        await launched.stop()
+
+
+@pytest.fixture(scope="session")
+async def text_server(
+    environment: Callable[[str], Path],
+    tiny: Callable[[str, str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Server]:
+    """vLLM with the text model."""
+    async for server in _serve("text", environment, tiny, tmp_path_factory):
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def vision_server(
+    environment: Callable[[str], Path],
+    tiny: Callable[[str, str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Server]:
+    """vLLM with the vision model."""
+    async for server in _serve("vision", environment, tiny, tmp_path_factory):
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:  # the report, handed on
+    """Keep what a check showed: failures, of its set-up too, as failures."""
+    report: pytest.TestReport = yield  # type: ignore[misc, assignment]
+    tool, checks = item.get_closest_marker("tool"), item.get_closest_marker("checks")
+    if tool and checks and (report.when == "call" or report.failed):
+        name = tool.args[0]
+        notes = "; ".join(str(value) for key, value in item.user_properties if key == "note")
+        error = "" if call.excinfo is None else f"{call.excinfo.typename}: {call.excinfo.value}"
+        version = ""
+        if environments.ready(name):
+            versions = environments.told(name)["versions"]
+            assert isinstance(versions, dict)
+            version = versions.get(environments.ENVIRONMENTS[name].tool) or ""
+        results.keep(
+            {
+                item.nodeid: {
+                    "tool": name,
+                    "version": version,
+                    "check": checks.args[0],
+                    "passed": report.passed,
+                    "detail": "; ".join(part for part in (error.strip()[:200], notes) if part),
+                    "seconds": round(report.duration, 1),
+                    "date": results.today(),
+                }
+            }
+        )
+    return report  # type: ignore[return-value]
