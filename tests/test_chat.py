@@ -19,8 +19,8 @@ R1_USER, R1_ASSISTANT = "<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>"
 STRIPPING = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[U]{{ m['content'] }}{% else %}"
     "{% set content = m['content'] %}"
-    "{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}[A]{{ content }}{{ eos_token }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}[A]<think>\n{% endif %}"
+    "{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}"
+    "[A]{{ content }}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}[A]<think>\n{% endif %}"
 )
 TRIMMING = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}"

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from lpt import pipeline
+from lpt.captions.prepare import prepare
 from lpt.curate.compose import compose
 from lpt.curate.funnel import check, funnel
 from lpt.errors import Denied, RunError
@@ -128,24 +129,23 @@ def test_a_wrong_image_shows_as_accuracy_near_chance(sim: Sim, tmp_path: Path, m
     right = accuracy(synthesize(recipe, tmp_path / "right", until="think"), "thoughts")
 
     def swapped(path: Path, image: str, settings) -> Image:
-        others = sorted(path.parent.iterdir())
+        others = sorted(path.parent.glob("*.png"))
         other = others[(others.index(path) + 5) % len(others)]
         return prepare(other, f"swapped {image}", settings)
 
-    prepare = pipeline.prepare
     monkeypatch.setattr(pipeline, "prepare", swapped)
     wrong = accuracy(synthesize(recipe, tmp_path / "swapped", until="think"), "thoughts")
     assert 0.4 <= right <= 0.75
     assert 0.15 <= wrong <= 0.36
 
 
-def test_a_lost_prefix_shows_as_accuracy_and_not_only_as_text(start_sim, tmp_path: Path):
+def test_a_lost_prefix_shows_as_accuracy_near_chance(start_sim, tmp_path: Path):
     kept = synthesize(small_recipe(start_sim().url, scenes=8), tmp_path / "kept")
     server = start_sim("--dial", "prefill=ignored")
     told = [f'models.{name}.prefill="continue"' for name in ("reasoner",)]
     lost = synthesize(small_recipe(server.url, *told, scenes=8), tmp_path / "lost")
     assert accuracy(kept, "long_thoughts") > 0.7
-    assert accuracy(lost, "long_thoughts") < accuracy(kept, "long_thoughts") - 0.15
+    assert 0.15 <= accuracy(lost, "long_thoughts") <= 0.36
 
 
 def test_a_model_that_is_not_there_stops_the_run_at_once(sim: Sim, tmp_path: Path):
@@ -232,3 +232,14 @@ def test_ctrl_c_once_stops_cleanly_and_says_how_to_go_on(start_sim, tmp_path: Pa
     times = Counter(request["digest"] for request in server.requests())
     assert answered < len(server.requests())
     assert max(times.values()) == 1, "what was out came home and was kept"
+
+
+def test_samples_that_are_known_stay_when_the_call_for_more_of_them_fails(start_sim, tmp_path: Path):
+    synthesize(small_recipe(start_sim().url, scenes=1), tmp_path / "run", until="think")
+    broken = start_sim("--fault", "html=1")
+    more = small_recipe(broken.url, "think.samples=3", "models.student.attempts=1", scenes=1)
+    run = synthesize(more, tmp_path / "run", until="think")
+    questions = run.table("questions").collect().height
+    assert run.table("thoughts").collect().height == 2 * questions
+    assert run.failed_calls() == questions
+    check(funnel(run))

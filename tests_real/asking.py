@@ -53,7 +53,9 @@ def asked(
 async def post(server: Server, path: str, fields: Body) -> tuple[int, Body]:
     """One HTTP request, as it is: status and body. A path that begins with / is below the server's root."""
     url = server.url.removesuffix("/v1") + path
-    async with aiohttp.ClientSession() as session, session.post(url, data=msgspec.json.encode(fields)) as response:
+    headers = {"Content-Type": "application/json"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        response = await session.post(url, data=msgspec.json.encode(fields))
         return response.status, msgspec.json.decode(await response.read())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import environments
 import pytest
 import results
+from exported import RECIPE, lpt
 
 from lpt import world
 from lpt.models.launch import Launched
@@ -197,3 +198,11 @@ def pytest_runtest_makereport(
             }
         )
     return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run of the demo against `lpt sim`, with its sets."""
+    run = tmp_path_factory.mktemp("runs") / "demo"
+    lpt("run", RECIPE, "--out", run, "--set", "captions.count=10")
+    return run

@@ -31,7 +31,6 @@ PREFILLS = {
     "a thought and a cue": "<think>\nThe cup stands left of the plate.\nWait,",
     "joined by a space": "<think>\nThe cup is red. Hmm,",
     "broken off in a word": "<think>\nThe cup is re",
-    "no tag of its own": "The cup is red. Alternatively,",
     "other scripts": "<think>\n杯子是红色的。 Ещё раз: 🫖 é\nWait,",
     "white space within": "<think>\n\n  two  spaces\n\tand a tab\n\nWait,",
     "a tag alone": "<think>",
@@ -86,6 +85,18 @@ async def test_continue_is_the_raw_prompt(text_server: Server, name: str) -> Non
     raw = await asking.prompt_ids(text_server, request, "completions")
     assert chat == raw, (await asking.decoded(text_server, chat), await asking.decoded(text_server, raw))
     assert (await asking.decoded(text_server, chat)).endswith(PREFILLS[name])
+
+
+@checks(
+    "the trap: a prefix without `<think>` where the generation prompt opens it. `continue` leaves the tag out, "
+    "`completions` has it"
+)
+async def test_the_tag_is_the_prefix_s_own(text_server: Server) -> None:
+    request = asking.asked(QUESTION, prefill="The cup is red. Alternatively,")
+    chat = await asking.prompt_ids(text_server, request, "continue")
+    raw = await asking.prompt_ids(text_server, request, "completions")
+    assert (await asking.decoded(text_server, chat)).endswith("assistant\nThe cup is red. Alternatively,")
+    assert (await asking.decoded(text_server, raw)).endswith("assistant\n<think>\nThe cup is red. Alternatively,")
 
 
 @checks("`continue` and `completions` say the same at temperature 0; the prefix is not said again")
@@ -237,23 +248,34 @@ async def test_n_without_temperature(text_server: Server) -> None:
     assert reply.choices[0].text == reply.choices[1].text
 
 
-@checks("`bad_words`: words that it said are not said again, neither with a space before them nor without")
+@checks(
+    "`bad_words`: never said again in the tokens of their bare spelling, nor with a space before, where that has "
+    "as many tokens; where it has not (such as one token for two), vLLM bans the bare spelling alone"
+)
 async def test_bad_words(text_server: Server, note: Note) -> None:
-    banned: list[str] = []
-    respelt = 0
-    for _ in range(6):
+    banned: dict[str, bool] = {}
+    kept_saying: list[str] = []
+    for _ in range(10):
         request = asking.asked(QUESTION, prefill=PREFILLS["joined by a space"], max_tokens=24, bad_words=tuple(banned))
         path, fields = asking.dialects.body(request, asking.settings(text_server), "continue", None, "real")
         status, body = await asking.post(text_server, f"/v1{path}", {**fields, "return_token_ids": True})
         assert status == 200, body
         said, text = body["choices"][0]["token_ids"], body["choices"][0]["message"]["content"]
-        for word in banned:
-            for spelling in (word, f" {word}"):
-                ids = await asking.token_ids(text_server, spelling)
-                assert not any(said[i : i + len(ids)] == ids for i in range(len(said))), (word, text)
-            respelt += word in text
-        banned.append(next(word for word in re.findall(r"[A-Za-z]{2,}", text) if word not in banned))
-    note(f"token by token; a random model spelt one in other tokens {respelt} times of {sum(range(6))}")
+        for word, both in banned.items():
+            assert not _within(await asking.token_ids(text_server, word), said), (word, text)
+            spaced = _within(await asking.token_ids(text_server, f" {word}"), said)
+            assert not (both and spaced), (word, text)
+            if spaced:
+                kept_saying.append(word)
+        new = next(word for word in re.findall(r"[A-Za-z]{2,}", text) if word not in banned)
+        bare, spaced_ids = [await asking.token_ids(text_server, f"{space}{new}") for space in ("", " ")]
+        banned[new] = len(bare) == len(spaced_ids) and bare[0] != spaced_ids[0]
+    assert any(banned.values())
+    note(f"{sum(banned.values())} of {len(banned)} words banned both ways; still said: {sorted(set(kept_saying))}")
+
+
+def _within(short: list[int], long: list[int]) -> bool:
+    return any(long[i : i + len(short)] == short for i in range(len(long)))
 
 
 @checks("structured output: every finished reply of a random model is JSON and conforms")

@@ -90,7 +90,7 @@ def test_a_data_set_that_cannot_be_opened_is_told_as_such(datasets: Any, tmp_pat
 
 def test_a_path_that_leads_nowhere_is_no_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hub, "_library", lambda _where: None)
-    with pytest.raises(SourceError, match="captions.path: there is no .*nowhere"):
+    with pytest.raises(SourceError, match=r"captions\.path: there is no .*nowhere"):
         take("hub", tmp_path / "nowhere", base=tmp_path)
 
 

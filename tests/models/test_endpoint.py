@@ -182,7 +182,8 @@ async def test_missing_choices_are_asked_for_with_their_own_seeds(fault):
 
 
 async def test_a_choice_missing_in_the_middle_keeps_its_place():
-    answers = [good(choice("a"), choice("c", 2)), good(choice("b"))]
+    # And a server that then gives more than it is asked for overwrites nothing.
+    answers = [good(choice("a"), choice("c", 2)), good(choice("b"), choice("x", 1))]
     async with scripted(*answers) as server, endpoint(server.url) as model:
         assert texts(await model.ask(ask(n=3))) == ["a", "b", "c"]
     assert [body["seed"] for body in server.bodies] == [7, 8]

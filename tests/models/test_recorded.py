@@ -100,8 +100,7 @@ async def test_what_came_before_a_failure_is_kept(ledger: Ledger) -> None:
     inner = Scripted(says)
     model = recorded(inner, ledger)
     await model.ask(request(seed=104))
-    with pytest.raises(Refused):
-        await model.ask(request(seed=102, n=5))
+    assert texts(await model.ask(request(seed=102, n=5))) == ["said at 102", "said at 103", "said at 104"]
     assert [asked.seed for asked in inner.requests] == [104, 102, 105]
     await model.ask(request(seed=102, n=3))
     assert len(inner.requests) == 3
@@ -224,3 +223,20 @@ async def test_in_flight_counts_what_is_out_even_when_it_is_cancelled(ledger: Le
         task.cancel()
     await asyncio.gather(*out, return_exceptions=True)
     assert model.traffic.in_flight == 0
+
+
+async def test_a_failed_call_does_not_take_along_the_samples_that_are_known(ledger: Ledger) -> None:
+    fail = [False]
+
+    def says(asked: Request, i: int) -> str:
+        if fail[0]:
+            raise BadReply("nonsense", kind="not-json")
+        return by_seed(asked, i)
+
+    model = recorded(Scripted(says), ledger)
+    await model.ask(request(seed=101, n=2))
+    fail[0] = True
+    reply = await model.ask(request(seed=100, n=5))
+    assert list(reply.samples()) == [(1, reply.choices[0]), (2, reply.choices[1])]
+    assert texts(reply) == ["said at 101", "said at 102"]
+    assert (reply.lost, reply.missing(5)) == ("not-json", [0, 3, 4])

@@ -26,7 +26,7 @@ def outcomes(
     dials: Dials | None = None,
     caption: Callable[[int], Scene | None] = lambda index: scene(WORLD, index),
     rotate: int = 0,
-    handed: str | bool | None = True,
+    handed: str | None = "the thought and a cue",
     count: int = 20,
 ) -> Table:
     """Counts of (claim right, answer right) over claims that are right half of the time."""
@@ -35,7 +35,9 @@ def outcomes(
         wrong = next(option for option in question.options if option != question.answer)
         options = question.options[rotate:] + question.options[:rotate]
         for number, claim in enumerate((question.answer, wrong) * 2):
-            prefill = f"{thought_for(claim, question)} {CUES[number]}" if handed is True else handed
+            prefill = (
+                f"{thought_for(claim, question)} {CUES[number]}" if handed == "the thought and a cue" else handed
+            )
             text = reasoner(reasoner_ask(question, caption(index), prefill, options=options), number).text
             answer = chosen(text, options)
             if answer:

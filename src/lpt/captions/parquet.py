@@ -71,18 +71,21 @@ def records(path: Path, needs: Sequence[str], takes: Sequence[str] | None, where
 
 
 def _rows(file: Any, columns: list[str] | None, shard: str) -> Found:
-    number = 0
-    try:
-        for batch in file.iter_batches(batch_size=_BATCH, columns=columns):
-            for i in range(batch.num_rows):
-                number += 1
-                place = f"{shard}row {number}"
-                yield place, _row(batch, i, place)
-    except (pa.ArrowException, OSError):
-        left = file.metadata.num_rows - number
-        place = f"{shard}row {number + 1}"
-        why = f"{place}: it is damaged from here on; {left:,} rows are left out"
-        yield place, Bad(place, "unreadable-shard", why)
+    start = 0
+    for group in range(file.num_row_groups):
+        end = start + file.metadata.row_group(group).num_rows
+        number = start
+        try:
+            for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=columns):
+                for i in range(batch.num_rows):
+                    number += 1
+                    place = f"{shard}row {number}"
+                    yield place, _row(batch, i, place)
+        except (pa.ArrowException, OSError):  # what is damaged costs the rest of its row group
+            place = f"{shard}row {number + 1}"
+            why = f"{place}: the file is damaged here; {end - number:,} rows are left out"
+            yield place, Bad(place, "unreadable-shard", why)
+        start = end
 
 
 def _row(batch: Any, i: int, place: str) -> dict[str, Any] | Bad:

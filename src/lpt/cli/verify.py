@@ -46,7 +46,9 @@ def verify(
         other = Recipe.load(recipe, set_ or [])
         loaded = msgspec.structs.replace(loaded, verify=other.verify, models={**loaded.models, **other.models})
     loaded.check_verify()
-    used_by: dict[str, str] = {name: settings.model for name in chosen if (settings := getattr(loaded.verify, name))}
+    used_by: dict[str, str] = {
+        name: settings.model for name in chosen if (settings := getattr(loaded.verify, name))
+    }
     talk = console.talk()
     try:
         with Progress(talk, loaded.models, used_by, stages=("captions", *used_by)) as progress:

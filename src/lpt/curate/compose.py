@@ -5,8 +5,6 @@ at a time, and leaves a note; who is drawn and who is paired is decided over all
 the chosen are read again and written, a range at a time, in the order of the tables.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import repeat
 
@@ -87,8 +85,8 @@ def _judge(run: Run, parts: list[Range]) -> tuple[pl.DataFrame, pl.DataFrame]:
         return note, gone.select("id", "image", "reason", "detail")
 
     nothing = pl.DataFrame(schema=dict.fromkeys(("id", "image", "reason", "detail"), pl.String))
-    with ThreadPoolExecutor(max_workers=min(1, os.cpu_count() or 1)) as pool:
-        judged = list(pool.map(judge, parts))
+    # One range after the other: Polars has its own threads, and a second range in memory would be the peak.
+    judged = [judge(part) for part in parts]
     if not judged:
         schema = dict.fromkeys(_NOTE, pl.String) | {"length": pl.UInt32, "print": pl.UInt64, "words": pl.UInt64}
         return pl.DataFrame(schema=schema | {"masked": pl.Boolean}), nothing

@@ -23,25 +23,25 @@ def noise(run: Run) -> list[Noise] | None:
     """Follow wrong labels through a run of scenes; None where the truth is not known."""
     if run.recipe.captions.source != "scenes" or not run.has("questions"):
         return None
-    mislabelled = mislabelled(run)
-    rows = [_row("ask", run.table("questions").select(question="id"), mislabelled)]
+    wrong = mislabelled(run)
+    rows = [_row("ask", run.table("questions").select(question="id"), wrong)]
     for table, after in (("thoughts", "think: graded correct"), ("long_thoughts", "think harder: graded correct")):
         right = run.table(table).filter(pl.col("verdict") == "correct").select("question")
-        rows.append(_row(after, right, mislabelled))
+        rows.append(_row(after, right, wrong))
     if run.has("sft"):
         long = run.table("sft").filter(pl.col("set") == "long").select("question")
-        rows.append(_row("SFT set", long, mislabelled))
-        rows.append(_row("preference set", run.table("preferences").select("question"), mislabelled))
+        rows.append(_row("SFT set", long, wrong))
+        rows.append(_row("preference set", run.table("preferences").select("question"), wrong))
     return rows
 
 
-def _row(after: str, questions: pl.LazyFrame, mislabelled: set[str]) -> Noise:
+def _row(after: str, questions: pl.LazyFrame, wrong: set[str]) -> Noise:
     column = questions.collect(engine="streaming")["question"]
-    return Noise(after, len(column), int(column.is_in(list(mislabelled)).sum()))
+    return Noise(after, len(column), int(column.is_in(list(wrong)).sum()))
 
 
 def mislabelled(run: Run) -> set[str]:
-    """The questions whose answer is not the scene's."""
+    """The ids of the questions whose marked answer is not the scene's."""
     from lpt.world.questions import truth  # noqa: PLC0415 (the world is needed only here)
     from lpt.world.scene import Scene, scene  # noqa: PLC0415
 

@@ -4,7 +4,7 @@ Stages know `Model` and nothing behind it. `Endpoint` speaks HTTP, `launch` puts
 `recorded` answers from the ledger first. All of them are models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -119,6 +119,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     started: float = 0.0
     """Seconds since the epoch."""
     seconds: float = 0.0
+    indexes: tuple[int, ...] = ()
+    """Which samples the choices are, where some are missing; empty when all are there, in order."""
+    lost: str = ""
+    """The kind of the failure for which samples are missing."""
+
+    def samples(self) -> Iterator[tuple[int, Choice]]:
+        """The choices with the indexes of their samples."""
+        return zip(self.indexes or range(len(self.choices)), self.choices, strict=True)
+
+    def missing(self, n: int) -> list[int]:
+        """The indexes of the samples, of `n`, that a failed call leaves out."""
+        return sorted(set(range(n)).difference(self.indexes)) if self.lost else []
 
 
 class Model(Protocol):

@@ -43,7 +43,8 @@ class Recorded:
         """Answer from the ledger as far as it goes, and ask for the rest.
 
         Raises:
-            ModelError: the model gave no answer; `fatal` when it will not give any.
+            ModelError: the model gave no answer at all; `fatal` when it will not give any. Where some samples are
+                known, the reply holds those, and says what was lost.
             Interrupted: the run is to stop, and this would have been a new call.
         """
         body = canonical(request, self._settings)
@@ -52,12 +53,23 @@ class Recorded:
         self.traffic.recalled += len(known)
         if len(known) == request.n:
             return Reply(choices=tuple(known[key] for key in keys), attempts=0)
+        lost: ModelError | None = None
         for first, count in _gaps([key in known for key in keys]):
             part = msgspec.structs.replace(request, seed=request.seed + first, n=count)
-            await self._ask(part, body, keys[first : first + count])
+            try:
+                await self._ask(part, body, keys[first : first + count])
+            except ModelError as error:
+                if error.fatal:
+                    raise
+                lost = error  # what is known of the other samples is worth having
         # What counts is what is kept: another run on the same ledger may have had its answer first.
         known = self._ledger.get(keys)
-        return Reply(choices=tuple(known[key] for key in keys))
+        if lost is None:
+            return Reply(choices=tuple(known[key] for key in keys))
+        if not known:
+            raise lost
+        there = tuple(i for i, key in enumerate(keys) if key in known)
+        return Reply(choices=tuple(known[keys[i]] for i in there), indexes=there, lost=lost.kind)
 
     async def _ask(self, request: Request, body: bytes, keys: list[str]) -> None:
         if self._stop.is_set():

@@ -39,8 +39,12 @@ async def think(
             affinity=question.image,
         )
     )
-    thoughts = [read(choice, question, i, prefill) for i, choice in enumerate(reply.choices)]
-    return thoughts, [drop for thought in thoughts if (drop := useless(thought))]
+    thoughts = [read(choice, question, i, prefill) for i, choice in reply.samples()]
+    lost = [
+        Drop.make("think", question.id, question.image, "call-failed", reply.lost, index=i)
+        for i in reply.missing(settings.samples)
+    ]
+    return thoughts, lost + [drop for thought in thoughts if (drop := useless(thought))]
 
 
 def read(choice: Choice, question: Question, index: int, prefill: str = "") -> Thought:

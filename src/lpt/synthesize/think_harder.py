@@ -67,8 +67,12 @@ async def think_harder(
             affinity=question.image,
         )
     )
-    longs = [read(choice, thought, question, cue, i, settings, seed) for i, choice in enumerate(reply.choices)]
-    return longs, [drop for long in longs if (drop := useless(long))]
+    longs = [read(choice, thought, question, cue, i, settings, seed) for i, choice in reply.samples()]
+    lost = [
+        Drop.make("think_harder", thought.id, thought.image, "call-failed", f"{reply.lost} {cue}".strip(), index=i)
+        for i in reply.missing(settings.samples)
+    ]
+    return longs, lost + [drop for long in longs if (drop := useless(long))]
 
 
 def read(

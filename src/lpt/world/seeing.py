@@ -17,7 +17,7 @@ from PIL import Image
 
 from lpt.world import layout
 from lpt.world.scene import Facts, Flock, Sign, Thing
-from lpt.world.templates import GRAIN, LETTERS, SHIFTS, grounds, signs, unit, window
+from lpt.world.templates import GRAIN, LETTERS, SHIFTS, Window, grounds, signs, unit, window
 from lpt.world.words import COLORS, COLUMNS, GROUNDS, LIGHTS, PATTERNS, PLAIN, RICH, ROWS, SIGN_WORDS
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -64,6 +64,44 @@ class Glance(NamedTuple):
 @lru_cache(maxsize=64)
 def look(picture: bytes) -> Glance | None:
     """A glance at an encoded picture (PNG, JPEG, …) of any size; None if it cannot be decoded."""
+    opened = _opened(picture)
+    if opened is None:
+        return None
+    pixels, style = opened
+    sharp = _reduced(pixels, GRAIN[style])
+    if style == PLAIN:
+        spots = _spots(sharp, style, GRAIN[style])
+        none = np.zeros(0, np.float32)
+        return Glance(style, spots, spots, none, none, none, (0, 0), False)
+    low = _reduced(pixels, 8).repeat(2, axis=0).repeat(2, axis=1)
+    low = (low + np.roll(low, 1, 0) + np.roll(low, 1, 1) + np.roll(np.roll(low, 1, 0), 1, 1)) / 4
+    spots = _spots(sharp, style, GRAIN[style])
+    blobs, colored = _blobs(sharp)
+    return Glance(
+        style=style,
+        sharp=spots,
+        blurred=_spots(low, style, GRAIN[style]),
+        ground=-np.abs(grounds() - sharp[-9:].mean((0, 1))).sum(-1) * 6,
+        light=_light(sharp, spots),
+        words=_words(pixels),
+        blobs=(blobs, _blobs(low)[0]),
+        colored=colored,
+    )
+
+
+@lru_cache(maxsize=64)
+def look_hard(picture: bytes) -> Glance | None:
+    """A look at twice the resolution, as sharp at the edges as in the middle: what a better eye has to go by."""
+    opened, glance = _opened(picture), look(picture)
+    if opened is None or glance is None:
+        return None
+    pixels, style = opened
+    spots = _spots(_reduced(pixels, GRAIN[style] // 2), style, GRAIN[style] // 2)
+    return glance._replace(sharp=spots, blurred=spots, blobs=(glance.blobs[0],) * 2)
+
+
+def _opened(picture: bytes) -> tuple[Floats, str] | None:
+    """The pixels at the size that its style is painted in, and the style."""
     try:
         with Image.open(io.BytesIO(picture)) as opened:
             image = opened.convert("RGB")
@@ -74,26 +112,7 @@ def look(picture: bytes) -> Glance | None:
     width, height = layout.SIZE[style]
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.float32) / np.float32(255)
-    sharp = _reduced(pixels, GRAIN[style])
-    if style == PLAIN:
-        spots = _spots(sharp, style)
-        none = np.zeros(0, np.float32)
-        return Glance(style, spots, spots, none, none, none, (0, 0), False)
-    low = _reduced(pixels, 8).repeat(2, axis=0).repeat(2, axis=1)
-    low = (low + np.roll(low, 1, 0) + np.roll(low, 1, 1) + np.roll(np.roll(low, 1, 0), 1, 1)) / 4
-    spots = _spots(sharp, style)
-    blobs, colored = _blobs(sharp)
-    return Glance(
-        style=style,
-        sharp=spots,
-        blurred=_spots(low, style),
-        ground=-np.abs(grounds() - sharp[-9:].mean((0, 1))).sum(-1) * 6,
-        light=_light(sharp, spots),
-        words=_words(pixels),
-        blobs=(blobs, _blobs(low)[0]),
-        colored=colored,
-    )
+    return np.asarray(image, np.float32) / np.float32(255), style
 
 
 def _reduced(pixels: Floats, grain: int) -> Floats:
@@ -127,34 +146,37 @@ class _Fit(NamedTuple):
         return int(self.form.argmax())
 
 
-def _spots(pixels: Floats, style: str) -> dict[tuple[int, int], Spot]:
+def _spots(pixels: Floats, style: str, grain: int) -> dict[tuple[int, int], Spot]:
     """Every place of the lattice. What fits best is believed first, and what it covers speaks for nothing else."""
     figure = _figure(pixels)
     visible = np.ones_like(figure)
     rows, columns = range(len(ROWS[style])), range(len(COLUMNS[style]))
-    open_: dict[tuple[int, int], _Fit] = {(r, c): _fit(figure, visible, style, r, c) for r in rows for c in columns}
+    open_: dict[tuple[int, int], _Fit] = {
+        (r, c): _fit(figure, visible, style, r, c, grain) for r in rows for c in columns
+    }
     fits: dict[tuple[int, int], _Fit] = {}
     while open_:
         place = max(open_, key=lambda cell: (open_[cell].form.max(), cell))
         row, column = place
         before = float(open_[place].form.max())
         # What was believed since may have taken its ground away: then it queues again with what is left.
-        open_[place] = now = _fit(figure, visible, style, row, column)
+        open_[place] = now = _fit(figure, visible, style, row, column, grain)
         if before - float(now.form.max()) > 0.02:
             continue
         fits[place] = open_.pop(place)
         if now.form.max() > THERE:
-            _cover(visible, now.box, window(style, row).inside[now.best])
-    return {place: _spot(pixels, fit, style, place[0]) for place, fit in fits.items()}
+            _cover(visible, now.box, window(style, row, grain).inside[now.best])
+    return {place: _spot(pixels, fit, window(style, place[0], grain)) for place, fit in fits.items()}
 
 
-def _fit(figure: Floats, visible: Floats, style: str, row: int, column: int) -> _Fit:
-    expected = window(style, row)
-    grain, (shift_x, shift_y) = GRAIN[style], SHIFTS[style]
+def _fit(figure: Floats, visible: Floats, style: str, row: int, column: int, grain: int) -> _Fit:
+    expected = window(style, row, grain)
+    step, (shift_x, shift_y) = GRAIN[style] // grain, SHIFTS[style]
     foot = layout.base_y(style, row) - (layout.radius(style, row, "medium") if style == PLAIN else 0)
     left = int(layout.column_x(style, column) / grain - expected.width / 2 + 0.5)
     top = int(foot / grain) - expected.drop
-    moves = [(dy, dx) for dy in range(-shift_y, shift_y + 1) for dx in range(-shift_x, shift_x + 1)]
+    reach = ((dy, dx) for dy in range(-shift_y, shift_y + 1) for dx in range(-shift_x, shift_x + 1))
+    moves = [(dy * step, dx * step) for dy, dx in reach]
     boxes = [(top + dy, top + dy + expected.height, left + dx, left + dx + expected.width) for dy, dx in moves]
     shown = np.stack([_cut(visible, box).ravel() for box in boxes])
     figures = np.stack([_cut(figure, box).ravel() for box in boxes]) * shown
@@ -169,8 +191,7 @@ def _fit(figure: Floats, visible: Floats, style: str, row: int, column: int) -> 
     return _Fit(score[move], boxes[move], shown[move], float(inside[move, best] / size[best]))
 
 
-def _spot(pixels: Floats, fit: _Fit, style: str, row: int) -> Spot:
-    expected = window(style, row)
+def _spot(pixels: Floats, fit: _Fit, expected: Window) -> Spot:
     mask = expected.inside[fit.best] * fit.shown > 0.6
     patch = np.stack([_cut(pixels[..., channel], fit.box).ravel() for channel in range(3)], axis=-1)
     color, coat = _surface(patch, mask, expected.inks[fit.best])
@@ -229,7 +250,7 @@ def _light(pixels: Floats, spots: dict[tuple[int, int], Spot]) -> Floats:
         best = int(spot.form.argmax())
         if spot.form[best] < 0.4 or ((row + 1, column) in spots and spots[row + 1, column].form.max() > 0.3):
             continue
-        size = window(RICH, row).forms[best][1]
+        size = window(RICH, row, GRAIN[RICH]).forms[best][1]
         r = layout.radius(RICH, row, size) / 4
         x, y = layout.column_x(RICH, column) / 4, layout.base_y(RICH, row) / 4
         y0, y1 = int(y - 0.25 * r), int(y + 0.2 * r) + 1
@@ -323,7 +344,7 @@ def believe(glance: Glance, rng: random.Random, heat: float, towards: tuple[int,
                 continue
             # Less of an object to see is more room for a mistake.
             vague = 1 + 2 * (1 - min(1.0, spot.seen))
-            shape, size = window(glance.style, row).forms[strongest(spot.form, 0.035 * vague)]
+            shape, size = window(glance.style, row, GRAIN[glance.style]).forms[strongest(spot.form, 0.035 * vague)]
             color = _COLOR_NAMES[strongest(spot.color, 0.08 * vague)]
             pattern = PATTERNS[strongest(spot.pattern, 0.05 * vague)] if glance.style == RICH else "plain"
             things.append(Thing(row, column, shape, color, pattern, size))

@@ -17,9 +17,9 @@ Floats = npt.NDArray[np.floating[Any]]
 GRAIN: Final = {RICH: 4, PLAIN: 4}
 """Picture pixels to a pixel of the glance: 112 x 84 for rich scenes, 42 x 42 for plain ones."""
 _REACH: Final = {RICH: (15, 13), PLAIN: (6, 6)}
-"""Half a window, glance pixels: wide and high enough for the largest object and what surrounds it."""
+"""Half a window, glance pixels of that grain: wide and high enough for the largest object and its surroundings."""
 SHIFTS: Final = {RICH: (2, 1), PLAIN: (0, 0)}
-"""How far from the middle of a place the eye looks for its object, glance pixels."""
+"""How far from the middle of a place the eye looks for its object, in steps of that grain."""
 
 
 class Window(NamedTuple):
@@ -39,11 +39,10 @@ class Window(NamedTuple):
     """Rows of the window above the middle row's lower end (where the objects touch the ground)."""
 
 
-@lru_cache(maxsize=8)
-def window(style: str, row: int) -> Window:
-    """The forms at a row of a style."""
-    grain = GRAIN[style]
-    half_w, half_h = _REACH[style]
+@lru_cache(maxsize=12)
+def window(style: str, row: int, grain: int) -> Window:
+    """The forms at a row of a style, for a glance of so many picture pixels to one of its own."""
+    half_w, half_h = (reach * GRAIN[style] // grain for reach in _REACH[style])
     width, height = 2 * half_w + 1, 2 * half_h + 1
     fine = 4  # samples to a glance pixel, each way
     ys, xs = np.mgrid[0 : height * fine, 0 : width * fine].astype(np.float32)
