@@ -292,7 +292,10 @@ def judge(candidates: pl.DataFrame, filters: Mapping[str, Filter], settings: Cur
             continue
         detail = _DETAILS[reason](learnt) if _BUILT_IN.get(reason) is rule and reason in _DETAILS else pl.lit("")
         gone.append(
-            candidates.filter(hits).select("id", reason=pl.lit(reason), detail=_short(detail).fill_null(""))
+            # In one piece: `pl.format` of Polars 2.1 panics at rows that lie in several chunks.
+            candidates.filter(hits)
+            .rechunk()
+            .select("id", reason=pl.lit(reason), detail=_short(detail).fill_null(""))
         )
         candidates = candidates.filter(~hits)
     empty = pl.DataFrame(schema={"id": pl.String, "reason": pl.String, "detail": pl.String})

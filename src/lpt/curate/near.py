@@ -70,7 +70,7 @@ def find(run: Run, parts: list[Range], dropped: pl.DataFrame, refused: pl.Series
     same = pl.concat([part.questions for part in read_parts])
     del read_parts
     asked_twice = notes.join(same, left_on="question", right_on="id", how="inner").select(
-        "id", "image", reason=pl.lit(NAME), detail=pl.format("question {}", pl.col("same").str.head(12))
+        "id", "image", reason=pl.lit(NAME), detail=pl.concat_str(pl.lit("question "), pl.col("same").str.head(12))
     )
     rest = notes.join(asked_twice.select("id"), on="id", how="anti").sort("category", "id")
     gone = [asked_twice]

@@ -99,6 +99,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         """The reply as one text, as if the server had not told the thought from the rest."""
         if not self.reasoning:
             return self.text
+        if self.finish_reason == "length" and not self.text:
+            return self.reasoning  # cut within the thought
         return f"{self.reasoning.removesuffix('</think>').rstrip()}\n</think>\n{self.text.lstrip()}"
 
 

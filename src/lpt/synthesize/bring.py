@@ -148,7 +148,7 @@ def _answer(value: object, options: tuple[str, ...], told_as: str) -> str | Unre
         found = _LETTER.fullmatch(text)
         place = LETTERS.index(found[1].upper()) if found else -1
     elif re.fullmatch(r"\d{1,4}(\.0)?", text):
-        place = int(float(text))
+        place = int(float(text)) - (told_as == "number")
     if not 0 <= place < len(options):
         return Unread(
             "answer-not-an-option", f"its answer, told as {told_as}, is none of its {len(options)} options"
