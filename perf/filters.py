@@ -67,7 +67,7 @@ def recipe(url: str, scenes: int, *overrides: str) -> Recipe:
         samples = 2
         [think_harder]
         model = "reasoner"
-        samples = 1
+        samples = 2
         """
     return Recipe.parse(text + models, overrides=overrides)
 
@@ -143,8 +143,8 @@ def inconsistent(folder: Path, scenes: int) -> list[dict[str, Any]]:
         (0.05, 0.05, 1),
         (0.05, 0.05, 3),
         (0.05, 0.15, 3),
-        (0.15, 0.05, 1),
-        (0.15, 0.05, 3),
+        (0.2, 0.05, 1),
+        (0.2, 0.05, 3),
     ):
         with sim(inconsistent=share, judge_wrong=misread) as url:
             asks = ("verify.consistency.model=judge", f"verify.consistency.samples={samples}")
@@ -201,7 +201,7 @@ def main() -> None:
     scenes = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        rows = disagree(folder, scenes) + blind(folder, scenes) + inconsistent(folder, min(scenes, 30))
+        rows = disagree(folder, scenes) + blind(folder, scenes) + inconsistent(folder, scenes)
         rows += [near_duplicate(Run.open(folder / "calm"), at) for at in (0.75, 0.85)]
     for row in rows:
         cells = (

@@ -89,6 +89,10 @@ def test_own_questions_go_all_the_way_and_nobody_is_asked_for_any(sim: Sim, aske
         assert question.answer_text == row["options"][LETTERS.index(row["answer"])]
         assert question.reply is None
     questions = run.table("questions").collect()
+    assert any(
+        q.options != tuple(by_stem[q.stem, tuple(sorted(q.options))]["options"])
+        for q in run.records("questions", Question)
+    )
     assert questions["answer_format"].n_unique() == 3
     assert questions["image"].is_sorted()
     right = run.table("thoughts").filter(pl.col("verdict") == "correct").collect().height

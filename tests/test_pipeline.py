@@ -243,3 +243,14 @@ def test_samples_that_are_known_stay_when_the_call_for_more_of_them_fails(start_
     assert run.table("thoughts").collect().height == 2 * questions
     assert run.failed_calls() == questions
     check(funnel(run))
+
+
+def test_samples_that_came_are_kept_when_the_rest_of_their_call_fails(start_sim, tmp_path: Path):
+    calm = synthesize(small_recipe(start_sim().url, scenes=2), tmp_path / "run", until="ask")
+    server = start_sim("--fault", "fewer-choices=0.6", "--fault", "500=0.4")
+    hasty = small_recipe(server.url, "think.samples=3", "models.student.attempts=1", scenes=2)
+    run = synthesize(hasty, tmp_path / "run", until="think")
+    check(funnel(run))
+    came = run.table("thoughts").group_by("question").len().collect()["len"].to_list()
+    assert set(came) & {1, 2}
+    assert sum(came) + run.failed_calls() == 3 * calm.table("questions").collect().height

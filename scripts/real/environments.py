@@ -9,6 +9,7 @@ Standard library only: this runs before anything is installed.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 CACHE = Path(os.environ.get("LPT_REAL_CACHE") or Path.home() / ".cache" / "lpt-real")
@@ -41,8 +42,10 @@ class Environment:
     """Requirements that are left out, beside torch and its kin."""
     empty: tuple[str, ...] = ()
     """Modules that are asked for at import and never used: left empty."""
-    needs: tuple[str, ...] = field(default=("torch",))
+    needs: tuple[str, ...] = ("torch",)
     """What must import at the end."""
+    torch: bool = True
+    """Whether torch and torchvision are wanted."""
 
 
 ENVIRONMENTS = {
@@ -64,7 +67,13 @@ ENVIRONMENTS = {
     "swift": Environment(
         "ms-swift", bare=("ms-swift==4.6.0",), without=frozenset({"gradio"}), needs=("swift.template",)
     ),
-    "llamacpp": Environment("llama-cpp-python", packages=("llama-cpp-python[server]", "gguf"), needs=("llama_cpp",)),
+    # A wheel that carries llama.cpp's own server, compiled.
+    "llamacpp": Environment(
+        "xllamacpp",
+        packages=("xllamacpp==2026.10.11549", "gguf==0.19.0", "tokenizers"),
+        needs=("xllamacpp", "gguf"),
+        torch=False,
+    ),
 }
 
 
@@ -100,26 +109,32 @@ def build(name: str) -> Path:
     Raises:
         Missing: pip or an import failed: the end of the log says how.
     """
-    if ready(name):
-        return python(name)
+    folder(name).mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second finds it built
+        if not ready(name):
+            _build(name)
+    return python(name)
+
+
+def _build(name: str) -> None:
     what = ENVIRONMENTS[name]
     began = time.monotonic()
-    folder(name).mkdir(parents=True, exist_ok=True)
     log = folder(name) / "install.log"
     log.write_text("")
     _call(log, sys.executable, "-m", "venv", "--clear", str(folder(name)))
     log.write_text("")  # --clear took it away
     pip = (str(python(name)), "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    if name != "llamacpp":
+    if what.torch:
         _call(log, *pip, TORCH, "setuptools<81", "wheel")
         _call(log, *pip, "--no-deps", TORCHVISION, *what.bare)
     held = folder(name) / "constraints.txt"
-    held.write_text("" if name == "llamacpp" else f"torch=={_version(name, 'torch')}\n")
+    held.write_text(f"torch=={_version(name, 'torch')}\n" if what.torch else "")
     wanted = [*what.packages]
     for package in what.bare:
         wanted += _requirements(name, package.partition("==")[0], what.without | _NEVER)
     _call(log, *pip, "--constraint", str(held), *wanted)
-    if name != "llamacpp":
+    if what.torch:
         # Where torch is a CPU build, a triton that came along is found at import and breaks it.
         _call(log, str(python(name)), "-m", "pip", "uninstall", "--quiet", "--yes", "triton")
         quieten_torchvision(_site(name))
@@ -135,7 +150,6 @@ def build(name: str) -> Path:
         "bytes": sum(file.stat().st_size for file in folder(name).rglob("*") if file.is_file()),
     }
     (folder(name) / "lpt-real.json").write_text(json.dumps(noted, indent=2) + "\n")
-    return python(name)
 
 
 def quieten_torchvision(site: Path) -> None:
@@ -157,8 +171,9 @@ def quieten_torchvision(site: Path) -> None:
 
 
 def _key(name: str) -> str:
-    what = (ENVIRONMENTS[name], TORCH, TORCHVISION, sys.version_info[:2])
-    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    what = ENVIRONMENTS[name]
+    parts = [what.bare, what.packages, sorted(what.without), what.empty, what.needs, sys.version_info[:2]]
+    return hashlib.sha256(repr(parts + [TORCH, TORCHVISION] * what.torch).encode()).hexdigest()[:16]
 
 
 def _site(name: str) -> Path:

@@ -22,6 +22,10 @@ KEPT = frozenset({"scenes", "parquet", "hub", "merged"})
 """Sources whose images are kept in `RUN/images`: rendered, held as bytes, or brought together."""
 
 
+SETS_ONLY = frozenset({"sharegpt", "lpt30k"})
+"""Sources of imported runs that have sets and no thoughts to make them from."""
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One table of a recipe."""
 
@@ -248,12 +252,10 @@ class DisagreeSettings(CheckSettings, frozen=True, kw_only=True):
 class ConsistencySettings(CheckSettings, frozen=True, kw_only=True):
     """Does a long thought come to the answer that it states (paper)? Read by the filter `inconsistent`."""
 
-    samples: Positive = 1
-    """Times that it is asked."""
+    samples: Positive = 3
+    """Times that it is asked. Asked once, a judge that errs one time in twenty raises mostly false alarms."""
     categories: tuple[str, ...] = ("O→O", "X→O")
     """Which long thoughts are asked about: those that can be learnt from. Others are not judged, and stay."""
-    temperature: Temperature = 0.0
-    top_p: Share = 0.0
     max_tokens: Positive = 512
 
 

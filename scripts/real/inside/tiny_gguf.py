@@ -1,8 +1,9 @@
 """Write a tiny random model as GGUF, its tokenizer trained on the spot.
 
-    ENV/bin/python scripts/real/inside/tiny_gguf.py CORPUS OUT.gguf
+    ENV/bin/python scripts/real/inside/tiny_gguf.py CORPUS TEMPLATE.jinja OUT.gguf
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -12,22 +13,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 MARKS = ("<|endoftext|>", "<|begin|>", "<|im_start|>", "<|im_end|>")
 WIDTH, INNER, HEADS, LAYERS, CONTEXT = 128, 128, 2, 2, 8192
-# Of R1's kind: the generation prompt opens the thought.
-TEMPLATE = """\
-{{- bos_token }}
-{%- for message in messages %}
-{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-{{- '<|im_start|>assistant\\n@OPENED@' }}
-{%- endif %}
-"""
 
 
 def main() -> None:
     """Write one model."""
-    corpus, out = Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2]
-    opened = sys.argv[3] if len(sys.argv) > 3 else ""
+    corpus, template = (Path(path).read_text(encoding="utf-8") for path in sys.argv[1:3])
+    out = sys.argv[3]
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     learner.decoder = decoders.ByteLevel()
@@ -65,7 +56,7 @@ def main() -> None:
     writer.add_eos_token_id(tokens.index("<|im_end|>"))
     writer.add_pad_token_id(tokens.index("<|endoftext|>"))
     writer.add_add_bos_token(True)
-    writer.add_chat_template(TEMPLATE.replace("@OPENED@", opened))
+    writer.add_chat_template(template)
     writer.add_tensor("token_embd.weight", weights(len(tokens), WIDTH))
     writer.add_tensor("output_norm.weight", np.ones(WIDTH, dtype=np.float32))
     writer.add_tensor("output.weight", weights(len(tokens), WIDTH))
@@ -85,8 +76,6 @@ def main() -> None:
 
 
 def _merges(learner: Tokenizer) -> list[tuple[str, str]]:
-    import json  # noqa: PLC0415
-
     merges = json.loads(learner.to_str())["model"]["merges"]
     return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in merges]
 

@@ -52,7 +52,7 @@ def records(path: Path, needs: Sequence[str], takes: Sequence[str] | None, where
     for shard in shards:
         name = "" if len(shards) == 1 else f"{shown(shard.relative_to(path).as_posix())} "
         try:
-            file = pq.ParquetFile(shard)  # True: all row groups at once
+            file = pq.ParquetFile(shard, pre_buffer=False)  # True: all row groups at once
         except (pa.ArrowException, OSError) as error:
             if shard == shards[0]:
                 raise SourceError(f"{shard} cannot be read as Parquet: {_first_line(error)}") from error

@@ -4,6 +4,7 @@ A million of them with their texts do not fit into memory twice, so they are rea
 with their texts to be judged, which leaves a small note each, and once more for those that were chosen.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -14,6 +15,8 @@ from lpt.store.run import Run
 
 # One range holds about so many rows, whole images only. A constant: the same tables give the same ranges.
 ROWS = 6_144
+
+TABLES = ("captions", "questions", "thoughts", "long_thoughts")
 
 LETTER = {"correct": "O", "wrong": "X"}
 
@@ -31,6 +34,11 @@ class Range(NamedTuple):
 
 def ranges(run: Run, rows: int = ROWS) -> list[Range]:
     """Cut the images of a run into ranges of about `rows` candidates each."""
+    return ranges_of([run], rows)
+
+
+def ranges_of(runs: Sequence[Run], rows: int = ROWS, tables: Sequence[str] = TABLES) -> list[Range]:
+    """Cut the images of several runs into ranges that hold about `rows` rows of them all."""
     counts = (
         pl.concat(
             [run.table(name).select("image") for name in ("captions", "questions", "thoughts", "long_thoughts")]

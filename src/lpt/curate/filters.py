@@ -217,7 +217,7 @@ CHECK_OF: Mapping[str, Check] = MappingProxyType(
 )
 """Which check makes what a filter reads."""
 
-DEFAULT: tuple[str, ...] = (*FILTERS, "inconsistent")
+DEFAULT: tuple[str, ...] = (*FILTERS, "blind")
 """The filters of both policies. docs/curation.md has the figures that keep the others out."""
 
 _BUILT_IN: Mapping[str, Filter] = MappingProxyType({**FILTERS, **JUDGED})

@@ -131,10 +131,17 @@ class Endpoint:
         got: dict[int, Choice] = {}
         usage = Usage()
         attempts = 0
+        lost = ""
         while len(got) < request.n:  # every round brings at least one
             first, count = _missing(got, request.n)
             part = msgspec.structs.replace(request, seed=request.seed + first, n=min(count, self._most or count))
-            answer, sent = await self._fewer_if_refused(part, dialect)
+            try:
+                answer, sent = await self._fewer_if_refused(part, dialect)
+            except ModelError as error:
+                if not got or error.fatal:
+                    raise
+                lost = error.kind  # what an earlier round brought is paid for, and kept
+                break
             attempts += sent
             for place, choice in zip(answer.places, answer.choices, strict=True):
                 got[first + place] = dialects.heard(choice, request, dialect)
@@ -143,9 +150,16 @@ class Endpoint:
                 usage.completion_tokens + answer.usage.completion_tokens,
                 usage.cached_tokens + answer.usage.cached_tokens,
             )
-        choices = tuple(got[i] for i in range(request.n))
-        seconds = self._clock.now() - began
-        return Reply(choices=choices, usage=usage, attempts=attempts, started=started, seconds=seconds)
+        there = tuple(sorted(got))
+        return Reply(
+            choices=tuple(got[i] for i in there),
+            usage=usage,
+            attempts=attempts,
+            started=started,
+            seconds=self._clock.now() - began,
+            indexes=there if lost else (),
+            lost=lost,
+        )
 
     async def _fewer_if_refused(self, request: Request, dialect: Dialect) -> tuple[Answer, int]:
         """Ask; where several choices are refused and one is not, remember that they come one by one."""

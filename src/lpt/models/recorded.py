@@ -53,25 +53,22 @@ class Recorded:
         self.traffic.recalled += len(known)
         if len(known) == request.n:
             return Reply(choices=tuple(known[key] for key in keys), attempts=0)
-        lost: ModelError | None = None
+        lost = ""
         for first, count in _gaps([key in known for key in keys]):
             part = msgspec.structs.replace(request, seed=request.seed + first, n=count)
             try:
-                await self._ask(part, body, keys[first : first + count])
+                reply = await self._ask(part, body, keys[first : first + count])
             except ModelError as error:
-                if error.fatal:
+                if error.fatal or not known:
                     raise
-                lost = error  # what is known of the other samples is worth having
-        # What counts is what is kept: another run on the same ledger may have had its answer first.
-        known = self._ledger.get(keys)
-        if lost is None:
-            return Reply(choices=tuple(known[key] for key in keys))
-        if not known:
-            raise lost
+                lost = error.kind  # what is known of the other samples is worth having
+            else:
+                known.update((choice.key, choice) for choice in reply.choices)
+                lost = lost or reply.lost
         there = tuple(i for i, key in enumerate(keys) if key in known)
-        return Reply(choices=tuple(known[keys[i]] for i in there), indexes=there, lost=lost.kind)
+        return Reply(choices=tuple(known[keys[i]] for i in there), indexes=there, lost=lost)
 
-    async def _ask(self, request: Request, body: bytes, keys: list[str]) -> None:
+    async def _ask(self, request: Request, body: bytes, keys: list[str]) -> Reply:
         if self._stop.is_set():
             raise Interrupted("stopped before a new call")
         self.traffic.in_flight += 1
@@ -92,13 +89,19 @@ class Recorded:
         finally:
             self.traffic.in_flight -= 1
         self._failed_in_a_row = 0
-        choices = [_clean(choice, key) for choice, key in zip(reply.choices, keys, strict=True)]
-        reply = msgspec.structs.replace(reply, choices=tuple(choices))
-        await self._ledger.put(request, self._settings.model, body, reply)
-        self.traffic.asked += request.n
+        choices = tuple(_clean(choice, keys[i]) for i, choice in reply.samples())
+        reply = msgspec.structs.replace(reply, choices=choices)
+        whole = await self._ledger.put(request, self._settings.model, body, reply)
+        self.traffic.asked += len(choices)
+        self.traffic.failed += request.n - len(choices)
         self.traffic.prompt_tokens += reply.usage.prompt_tokens
         self.traffic.completion_tokens += reply.usage.completion_tokens
         self.traffic.cached_tokens += reply.usage.cached_tokens
+        # What counts is what is kept: another run on the same ledger may have had its answer first.
+        if whole:
+            return reply
+        stands = self._ledger.get([choice.key for choice in choices])
+        return msgspec.structs.replace(reply, choices=tuple(stands[choice.key] for choice in choices))
 
 
 def _gaps(known: list[bool]) -> Iterator[tuple[int, int]]:

@@ -13,8 +13,9 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,6 +55,7 @@ CREATE TABLE IF NOT EXISTS replies (
 );
 """
 _VERSION = 1
+_GROUP_SECONDS = 0.002
 
 
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +95,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 class _Write(msgspec.Struct, frozen=True):
     call: tuple[Any, ...]
     replies: list[tuple[Any, ...]]
-    done: "asyncio.Future[None]"
+    body: bytes
+    done: "asyncio.Future[bool]"
+    """True when every reply is kept as it came; False when the ledger had one of the kind already."""
     loop: asyncio.AbstractEventLoop
 
 
@@ -177,8 +181,11 @@ class Ledger:
         except sqlite3.Error as error:
             raise _store_error(self.path, error) from error
 
-    async def put(self, request: Request, model: str, body: bytes, reply: Reply) -> None:
+    async def put(self, request: Request, model: str, body: bytes, reply: Reply) -> bool:
         """Keep a reply; returns when it is committed. Choices carry their keys.
+
+        Returns:
+            Whether all of it was kept. Another run on the same ledger may have had its answer first; that stands.
 
         Raises:
             StoreError: the disk is full or the file is damaged.
@@ -192,9 +199,9 @@ class Ledger:
                 choice.finish_reason,
                 choice.instructed,
             )
-            for i, choice in enumerate(reply.choices)
+            for i, choice in reply.samples()
         ]
-        await self._put(request, model, body, "ok", "", reply, replies)
+        return await self._put(request, model, body, "ok", "", reply, replies)
 
     async def put_failure(self, request: Request, model: str, body: bytes, outcome: str, error: str) -> None:
         """Keep the memory of a call that failed: it is counted, and asked again by the next run."""
@@ -209,17 +216,16 @@ class Ledger:
         error: str,
         reply: Reply,
         replies: list[tuple[Any, ...]],
-    ) -> None:
+    ) -> bool:
         if self._broken:
             raise self._broken
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        done: asyncio.Future[bool] = loop.create_future()
         usage = reply.usage
         call = (
             request.stage,
             model,
             request.record,
-            zlib.compress(body, 1),
             request.n,
             outcome,
             error.encode("utf-8", "replace").decode(),  # in the server's own words, which may be no text
@@ -230,28 +236,30 @@ class Ledger:
             usage.completion_tokens,
             usage.cached_tokens,
         )
-        self._queue.put(_Write(call, replies, done, loop))
-        await done
+        self._queue.put(_Write(call, replies, body, done, loop))
+        return await done
 
     def _write_forever(self, connection: sqlite3.Connection) -> None:
         last = False
         while not last:
             batch = [self._queue.get()]
+            # More come at once than one by one: two milliseconds are nothing beside a model's reply.
+            time.sleep(_GROUP_SECONDS)
             while not self._queue.empty():
                 batch.append(self._queue.get())
             last = None in batch
             writes = [write for write in batch if write is not None]
+            whole = []
             try:
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
                     for write in writes:
-                        cursor = connection.execute(_INSERT_CALL, write.call)
-                        connection.executemany(
-                            _INSERT_REPLY, [(r[0], cursor.lastrowid, *r[1:]) for r in write.replies]
-                        )
+                        call = connection.execute(_INSERT_CALL, (*write.call, zlib.compress(write.body, 1)))
+                        rows = [(reply[0], call.lastrowid, *reply[1:]) for reply in write.replies]
+                        whole.append(connection.executemany(_INSERT_REPLY, rows).rowcount == len(rows))
             except Exception as error:  # noqa: BLE001 (whatever it is, those who wait must hear of it)
                 self._broken = _store_error(self.path, error)
-            _settle(writes, self._broken)
+            _settle(writes, whole, self._broken)
         connection.close()
 
     def lookup(self, key: str) -> tuple[Choice, CallRow] | None:
@@ -306,8 +314,8 @@ class Ledger:
 
 
 _INSERT_CALL = (
-    "INSERT INTO calls (stage, model, record, request, n, outcome, error, attempts, started, seconds,"
-    " prompt_tokens, completion_tokens, cached_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO calls (stage, model, record, n, outcome, error, attempts, started, seconds,"
+    " prompt_tokens, completion_tokens, cached_tokens, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _SUM_CALLS = (
     "SELECT stage, model, COUNT(*), SUM(outcome != 'ok'), SUM(CASE outcome WHEN 'ok' THEN n ELSE 0 END),"
@@ -340,21 +348,20 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _settle(writes: list[_Write], broken: StoreError | None) -> None:
+def _settle(writes: list[_Write], whole: list[bool], broken: StoreError | None) -> None:
     """Tell each loop once about all of its writes: waking a loop costs more than the news."""
 
-    def tell(ready: Mapping[int, list["asyncio.Future[None]"]], loop_id: int) -> None:
-        for done in ready[loop_id]:
+    def tell(ready: list[tuple["asyncio.Future[bool]", bool]]) -> None:
+        for done, kept in ready:
             if not done.done():
-                done.set_exception(broken) if broken else done.set_result(None)
+                done.set_exception(broken) if broken else done.set_result(kept)
 
-    by_loop: dict[int, list[asyncio.Future[None]]] = {}
-    loops = {id(write.loop): write.loop for write in writes}
-    for write in writes:
-        by_loop.setdefault(id(write.loop), []).append(write.done)
-    for loop_id, loop in loops.items():
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], bool]]] = {}
+    for write, kept in zip(writes, [*whole, *[False] * len(writes)], strict=False):
+        by_loop.setdefault(write.loop, []).append((write.done, kept))
+    for loop, ready in by_loop.items():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(tell, by_loop, loop_id)
+            loop.call_soon_threadsafe(tell, ready)
 
 
 def _store_error(path: Path, error: Exception) -> StoreError:
