@@ -7,14 +7,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift)
 
-.PHONY: demo test check bench format clean help
+.PHONY: demo test check bench format clean help $(REAL) test-real
 
 help:
 	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types, import doors"
 	@echo "make bench   speed and memory, as ratios (minutes)"
+	@echo "make test-real   against real servers and trainers, some GB in environments of their own (CONTRIBUTING.md)"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "lpt needs Python 3.10 or newer")'
@@ -43,6 +45,15 @@ check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Builds environments in ~/.cache/lpt-real (or $LPT_REAL_CACHE), drives each real tool, writes docs/integrations.md.
+test-real: $(DEV)
+	$(BIN)/python -m pytest -c tests_real/pytest.ini tests_real; status=$$?; \
+	$(BIN)/python scripts/real/results.py docs/integrations.md && exit $$status
+
+$(REAL): test-real-%: $(DEV)
+	$(BIN)/python -m pytest -c tests_real/pytest.ini $(wildcard tests_real/test_$*.py tests_real/test_$*_*.py); \
+	status=$$?; $(BIN)/python scripts/real/results.py docs/integrations.md && exit $$status
 
 format: $(DEV)
 	$(BIN)/ruff format .

@@ -12,7 +12,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-MEASURES = ("client_rate", "overlap", "memory", "compose")
+MEASURES = ("client_rate", "overlap", "memory", "compose", "duplicates")
 
 
 def machine() -> dict[str, object]:

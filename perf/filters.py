@@ -198,7 +198,7 @@ def near_duplicate(run: Run, similarity: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    scenes = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    scenes = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rows = disagree(folder, scenes) + blind(folder, scenes) + inconsistent(folder, scenes)

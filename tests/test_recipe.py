@@ -114,7 +114,7 @@ def test_what_is_printed_loads_as_the_same_recipe(recipe: Recipe) -> None:
 
 def test_what_is_printed_spells_every_setting_out() -> None:
     printed = Recipe.parse(WHOLE).toml()
-    for expected in ("repetition_penalty = 1.05", "[curate]", "images_in_flight = 128", 'cues = ["Wait,", "Hmm,"'):
+    for expected in ("repetition_penalty = 1.05", "[curate]", "images_in_flight = 64", 'cues = ["Wait,", "Hmm,"'):
         assert expected in printed
     assert "null" not in printed
     assert "None" not in printed

@@ -4,8 +4,8 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from conftest import Server
 
+from conftest import Server
 from lpt.chat import Template
 from lpt.models import dialects
 from lpt.models.base import Image, Message, Request, Sampling
@@ -60,7 +60,7 @@ async def post(server: Server, path: str, fields: Body) -> tuple[int, Body]:
 
 
 async def prompt_ids(server: Server, request: Request, dialect: Dialect) -> list[int]:
-    """The token ids of the prompt that the model was given, for a request in a dialect, by the server's own word."""
+    """The token ids of the prompt that the model was given, for a request in a dialect: the server's own word."""
     template = Template.load(str(server.folder)) if dialect == "completions" else None
     path, fields = dialects.body(request, settings(server), dialect, template, "real")
     status, body = await post(server, f"/v1{path}", {**fields, "return_token_ids": True})

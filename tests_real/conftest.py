@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
-import environments
 import pytest
+
+import environments
 import results
 from exported import RECIPE, lpt
-
 from lpt import world
 from lpt.models.launch import Launched
 
@@ -60,7 +60,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [world.describe(scene) for scene, _ in world.scenes(40, 0, "rich")]
     prompts = resources.files("lpt") / "synthesize" / "prompts"
     texts += [
-        (prompts / f"{name}.txt").read_text(encoding="utf-8") for name in ("ask", "think", "think_harder", "reparse")
+        (prompts / f"{name}.txt").read_text(encoding="utf-8")
+        for name in ("ask", "think", "think_harder", "reparse")
     ]
     path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
     path.write_text("\n".join(texts), encoding="utf-8")
@@ -173,7 +174,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Iterator[None]:  # the report, handed on
     """Keep what a check showed: failures, of its set-up too, as failures."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment]
+    report: pytest.TestReport = yield  # type: ignore[assignment]
     tool, checks = item.get_closest_marker("tool"), item.get_closest_marker("checks")
     expected = str(getattr(report, "wasxfail", ""))
     if tool and checks and (report.when == "call" or report.failed):

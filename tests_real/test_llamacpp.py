@@ -4,12 +4,12 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import asking
 import pytest
-from conftest import INSIDE, Server, call, serving
 
+import asking
+from conftest import INSIDE, Server, call, serving
 from lpt.chat import Template
-from lpt.models import probe
+from lpt.models import dialects, probe
 from lpt.models.base import Message
 
 pytestmark = pytest.mark.tool("llamacpp")
@@ -36,7 +36,9 @@ async def _serve(
     template, model = folder / "template.jinja", folder / "tiny.gguf"
     template.write_text(TEMPLATE.replace("assistant\\n' }}\n{%- endif", f"assistant\\n{opened}' }}}}\n{{%- endif"))
     call(python, INSIDE / "tiny_gguf.py", corpus, template, model)
-    async with serving(f"{python} {INSIDE / 'llamacpp_serve.py'} {model} {{port}}", "tiny", template, folder) as server:
+    async with serving(
+        f"{python} {INSIDE / 'llamacpp_serve.py'} {model} {{port}}", "tiny", template, folder
+    ) as server:
         yield server
 
 
@@ -61,7 +63,7 @@ async def opening_server(
 async def applied(server: Server, prefill: str) -> str:
     """The prompt that the server makes of a request in the dialect `trailing`."""
     request = asking.asked(QUESTION, prefill=prefill)
-    _, fields = asking.dialects.body(request, asking.settings(server), "trailing", None, "real")
+    _, fields = dialects.body(request, asking.settings(server), "trailing", None, "real")
     status, body = await asking.post(server, "/apply-template", fields)
     assert status == 200, body
     return str(body["prompt"])
@@ -106,7 +108,7 @@ async def test_trailing(server: Server, prefill: str) -> None:
 @checks("it says the prefix again before the continuation; our client takes it away")
 async def test_echo(server: Server) -> None:
     request = asking.asked(QUESTION, prefill=THOUGHT)
-    path, fields = asking.dialects.body(request, asking.settings(server), "trailing", None, "real")
+    path, fields = dialects.body(request, asking.settings(server), "trailing", None, "real")
     _, body = await asking.post(server, f"/v1{path}", fields)
     raw = body["choices"][0]["message"]["content"]
     assert raw.startswith(THOUGHT)
@@ -131,7 +133,9 @@ async def test_short_echo(server: Server, prefill: str) -> None:
 
 
 @checks("a template that opens the thought itself: the prefix's own `<think>` does not come twice")
-@pytest.mark.xfail(reason="llama.cpp puts the prefix behind its generation prompt, and we do not know what that opens")
+@pytest.mark.xfail(
+    reason="llama.cpp puts the prefix behind its generation prompt, and we do not know what that opens"
+)
 async def test_opened_twice(opening_server: Server, note: Note) -> None:
     prompt = await applied(opening_server, THOUGHT)
     note(f"the prompt ends in {prompt.rpartition('<|im_start|>')[2]!r}")
@@ -149,7 +153,7 @@ async def test_opened_once(opening_server: Server) -> None:
 async def test_completions_mark(server: Server) -> None:
     template = Template(server.folder.read_text(), "tiny", {"bos_token": "<|begin|>"})
     request = asking.asked(QUESTION, prefill=THOUGHT)
-    path, fields = asking.dialects.body(request, asking.settings(server), "completions", template, "real")
+    path, fields = dialects.body(request, asking.settings(server), "completions", template, "real")
     status, body = await asking.post(server, f"/v1{path}", fields)
     assert status == 200
     assert body["usage"]["prompt_tokens"] == await count(server, "<|begin|>" + rendered(server, THOUGHT))

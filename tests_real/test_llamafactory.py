@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from conftest import INSIDE, call
 from exported import Row, lpt, rows, said
 
@@ -18,7 +19,7 @@ END = "<|im_end|>"
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 STEPS = (
     *("bf16=false", "max_steps=2", "per_device_train_batch_size=2", "gradient_accumulation_steps=1"),
-    *("per_device_eval_batch_size=2", "eval_strategy=no", "save_strategy=no", "dataloader_num_workers=0"),
+    *("per_device_eval_batch_size=2", "eval_strategy='no'", "save_strategy='no'", "dataloader_num_workers=0"),
     *("preprocessing_num_workers=1", "overwrite_cache=true", "plot_loss=false", "learning_rate=1.0e-3"),
     *("warmup_steps=0", "cutoff_len=4096"),
 )
@@ -43,9 +44,7 @@ def labels(
     def get(dialect: str, template: str, name: str, stage: str) -> list[Row]:
         script = INSIDE / "llamafactory_labels.py"
         model = tiny("llamafactory", "vision")
-        return said(
-            call(environment("llamafactory"), script, sets[dialect], model, template, name, stage), "ROW "
-        )
+        return said(call(environment("llamafactory"), script, sets[dialect], model, template, name, stage), "ROW ")
 
     return get
 
@@ -57,12 +56,16 @@ def one_image(text: str) -> str:
     return text
 
 
-@checks("labels of every SFT row: no loss on prompt, image and prefix; loss on continuation, answer and end of turn")
+@checks(
+    "labels of every SFT row: no loss on prompt, image and prefix; loss on continuation, answer and end of turn"
+)
 def test_sft_labels(sets: dict[str, Path], labels: Callable[..., list[Row]], note: Note) -> None:
     written = rows(sets["raw"], "lpt_sft_long_train")
     made = labels("raw", "lpt_raw", "lpt_sft_long_train", "sft")
     assert len(made) == len(written)
-    prefixes = {row["metadata"]["id"]: row["assistant_prefix"] for row in rows(sets["column"], "lpt_sft_long_train")}
+    prefixes = {
+        row["metadata"]["id"]: row["assistant_prefix"] for row in rows(sets["column"], "lpt_sft_long_train")
+    }
     shown = None
     for row, labelled in zip(written, made, strict=True):
         user, assistant = (turn["content"] for turn in row["messages"])
@@ -135,7 +138,9 @@ def test_dpo_labels(sets: dict[str, Path], labels: Callable[..., list[Row]], not
     note(f"{len(made)} pairs")
 
 
-@checks("two SFT steps by `train.py sft.yaml`, vision tower and projector frozen; then two DPO steps from that checkpoint")
+@checks(
+    "two SFT steps by `train.py sft.yaml`, vision tower and projector frozen; two DPO steps from that checkpoint"
+)
 def test_steps(
     sets: dict[str, Path],
     environment: Callable[[str], Path],
@@ -146,7 +151,15 @@ def test_steps(
     python, folder = environment("llamafactory"), sets["raw"]
     model, saved = tiny("llamafactory", "vision"), tmp_path / "sft"
     began = call(python, "-c", "import time; print(time.time())")
-    call(python, folder / "train.py", "sft.yaml", f"model_name_or_path={model}", f"output_dir={saved}", *STEPS, cwd=folder)
+    call(
+        python,
+        folder / "train.py",
+        "sft.yaml",
+        f"model_name_or_path={model}",
+        f"output_dir={saved}",
+        *STEPS,
+        cwd=folder,
+    )
     sft = json.loads((saved / "trainer_state.json").read_text())
     dpo_out = tmp_path / "dpo"
     dpo = (f"model_name_or_path={saved}", f"output_dir={dpo_out}", "pref_ftx=0.0")

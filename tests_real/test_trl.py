@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from conftest import INSIDE, call
 from exported import Row, lpt, rows, said
 
@@ -35,9 +36,7 @@ def train(
 
     def steps(stage: str, name: str) -> tuple[list[Row], list[float]]:
         out = tmp_path_factory.mktemp("saves")
-        output = call(
-            environment("trl"), INSIDE / "trl_steps.py", sets, tiny("trl", "vision"), out, stage, name
-        )
+        output = call(environment("trl"), INSIDE / "trl_steps.py", sets, tiny("trl", "vision"), out, stage, name)
         (losses,) = said(output, "LOSSES ")
         return said(output, "ROW "), losses
 
@@ -51,7 +50,9 @@ def one_image(text: str) -> str:
     return text
 
 
-@checks("two SFT steps; every row: loss on continuation, answer and one end of turn, none on prompt, image and prefix")
+@checks(
+    "two SFT steps; every row: loss on continuation, answer and one end of turn, none on prompt, image and prefix"
+)
 def test_sft(sets: Path, train: Callable[[str, str], tuple[list[Row], list[float]]], note: Note) -> None:
     made, losses = train("sft", "lpt_sft_long_train")
     written = rows(sets, "lpt_sft_long_train")
@@ -61,9 +62,7 @@ def test_sft(sets: Path, train: Callable[[str, str], tuple[list[Row], list[float
         assert seen["learnt"].endswith(END)
         assert seen["learnt"].count(END) == 1
         assert one_image(seen["given"]) == row["prompt"]
-    corrected = [
-        seen for row, seen in zip(written, made, strict=True) if row["metadata"]["category"] == "X→O"
-    ]
+    corrected = [seen for row, seen in zip(written, made, strict=True) if row["metadata"]["category"] == "X→O"]
     assert corrected
     for seen in corrected:  # the wrong thought is the end of what is given
         assert "<think>" in seen["given"].rpartition("assistant\n")[2]

@@ -6,18 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 
-import asking
 import msgspec
 import psutil
 import pytest
-from conftest import Server
 from PIL import Image as Picture
 
+import asking
+from conftest import Server
 from lpt import world
 from lpt.chat import Template
 from lpt.errors import Refused
-from lpt.models import probe
+from lpt.models import dialects, probe
 from lpt.models.base import Image, Message
 from lpt.models.dialects import Dialect
 from lpt.models.launch import Launched
@@ -60,7 +61,7 @@ async def test_launch(text_server: Server, note: Note) -> None:
 
 
 @checks("stopped with the run: neither the server nor its engine processes stay behind")
-async def test_stop(text_server: Server, note: Note, tmp_path) -> None:
+async def test_stop(text_server: Server, note: Note, tmp_path: Path) -> None:
     command = text_server.launched.command
     server = Launched(command, tmp_path / "log", timeout=600)
     await server.url()
@@ -134,8 +135,8 @@ async def test_trailing_closes_the_turn(text_server: Server) -> None:
 @checks("`prefix` on vLLM: the mark is ignored without a word, the turn closed")
 async def test_prefix_is_ignored(text_server: Server) -> None:
     request = asking.asked(QUESTION, prefill="<think>\nThe cup is red.\nWait,")
-    dialects: tuple[Dialect, ...] = ("prefix", "trailing")
-    one, other = [await asking.prompt_ids(text_server, request, dialect) for dialect in dialects]
+    ways: tuple[Dialect, ...] = ("prefix", "trailing")
+    one, other = [await asking.prompt_ids(text_server, request, dialect) for dialect in ways]
     assert one == other
 
 
@@ -188,12 +189,14 @@ async def test_image_prompt(vision_server: Server, prefill: str | None, note: No
     note(f"168x112 px: {places} tokens")
 
 
-@checks("the model sees the image: the first token's likelihood is the same for the same picture, another for another")
+@checks(
+    "the model sees the image: the first token's likelihood is the same for the same picture, another for another"
+)
 async def test_image_matters(vision_server: Server) -> None:
     seen = []
     for number in (0, 0, 1):
         request = asking.asked(QUESTION, images=(picture(number),))
-        path, fields = asking.dialects.body(request, asking.settings(vision_server), "continue", None, "real")
+        path, fields = dialects.body(request, asking.settings(vision_server), "continue", None, "real")
         _, body = await asking.post(vision_server, f"/v1{path}", {**fields, "logprobs": True, "max_tokens": 1})
         seen.append(body["choices"][0]["logprobs"]["content"][0]["logprob"])
     assert seen[0] == pytest.approx(seen[1], abs=1e-4)
@@ -236,7 +239,7 @@ async def test_seed(text_server: Server) -> None:
 @checks("`n` = 2 at temperature 0 is refused; our client then asks one by one")
 async def test_n_without_temperature(text_server: Server) -> None:
     request = asking.asked(QUESTION, n=2)
-    path, fields = asking.dialects.body(request, asking.settings(text_server), "continue", None, "real")
+    path, fields = dialects.body(request, asking.settings(text_server), "continue", None, "real")
     status, _ = await asking.post(text_server, f"/v1{path}", fields)
     endpoint = asking.endpoint(text_server)
     try:
@@ -256,8 +259,10 @@ async def test_bad_words(text_server: Server, note: Note) -> None:
     banned: dict[str, bool] = {}
     kept_saying: list[str] = []
     for _ in range(10):
-        request = asking.asked(QUESTION, prefill=PREFILLS["joined by a space"], max_tokens=24, bad_words=tuple(banned))
-        path, fields = asking.dialects.body(request, asking.settings(text_server), "continue", None, "real")
+        request = asking.asked(
+            QUESTION, prefill=PREFILLS["joined by a space"], max_tokens=24, bad_words=tuple(banned)
+        )
+        path, fields = dialects.body(request, asking.settings(text_server), "continue", None, "real")
         status, body = await asking.post(text_server, f"/v1{path}", {**fields, "return_token_ids": True})
         assert status == 200, body
         said, text = body["choices"][0]["token_ids"], body["choices"][0]["message"]["content"]

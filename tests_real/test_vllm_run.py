@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import polars as pl
 import pytest
-from conftest import Server
 
+from conftest import Server
 from lpt.curate.funnel import check, funnel
 from lpt.pipeline import State
 from lpt.store.run import Run
@@ -145,7 +145,9 @@ def recipe(text_server: Server, vision_server: Server, tmp_path: Path) -> Path:
     return path
 
 
-@checks("`lpt run` as it is, all three models random: every call answered, every drop explained (made = kept + dropped)")
+@checks(
+    "`lpt run` as it is, all three models random: every call answered, every drop explained (made = kept + dropped)"
+)
 async def test_plain_run(recipe: Path, tmp_path: Path, note: Note) -> None:
     _, said = run_once(recipe, tmp_path / "run", {})
     note(said)
@@ -162,9 +164,7 @@ async def test_guided_run(
     run, said = run_once(recipe, tmp_path / "run", GUIDED)
     note(said)
     after = await answered(text_server, vision_server)
-    questions, thoughts, longs = (
-        run.table(name).collect() for name in ("questions", "thoughts", "long_thoughts")
-    )
+    questions, thoughts, longs = (run.table(name).collect() for name in ("questions", "thoughts", "long_thoughts"))
     assert len(questions) == 9
     assert len(thoughts) == 2 * len(questions)
     assert len(longs) == 4 * (thoughts["verdict"] != "unparsed").sum() > 0

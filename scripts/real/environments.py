@@ -1,11 +1,11 @@
-"""Environments with real servers and trainers, for `make test-real`: outside the tree, built once, never dependencies.
+"""Environments with real servers and trainers, for `make test-real`: outside the tree, built once.
 
     python scripts/real/environments.py vllm trl      build these, if they are not there; print their interpreters
     python scripts/real/environments.py --list        what there is
 
-Everything comes from the package index that pip is set up for, by name. They lie below $LPT_REAL_CACHE (by default
-~/.cache/lpt-real). $LPT_REAL_TORCH names the torch to install: a CPU build, where pip can find one, saves gigabytes.
-Standard library only: this runs before anything is installed.
+They are test benches, never dependencies. Everything comes from the package index that pip is set up for, by name.
+They lie below $LPT_REAL_CACHE (by default ~/.cache/lpt-real). $LPT_REAL_TORCH names the torch to install: a CPU
+build, where pip can find one, saves gigabytes. Standard library only.
 """
 
 import argparse
@@ -63,9 +63,15 @@ ENVIRONMENTS = {
         empty=("torchaudio",),
         needs=("llamafactory.train.tuner",),
     ),
-    "trl": Environment("trl", packages=("trl==1.16.0", "pillow", "torchdata"), needs=("trl", "torchvision.transforms")),
+    "trl": Environment(
+        "trl", packages=("trl==1.16.0", "pillow", "torchdata"), needs=("trl", "torchvision.transforms")
+    ),
     "swift": Environment(
-        "ms-swift", bare=("ms-swift==4.6.0",), without=frozenset({"gradio"}), needs=("swift.template",)
+        "ms-swift",
+        bare=("ms-swift==4.6.0",),
+        packages=("qwen-vl-utils",),  # which it asks for when it sees a Qwen-VL
+        without=frozenset({"gradio"}),
+        needs=("swift.template",),
     ),
     # A wheel that carries llama.cpp's own server, compiled.
     "llamacpp": Environment(
@@ -217,12 +223,12 @@ def main() -> int:
     if arguments.list:
         for name in ENVIRONMENTS:
             print(f"{name:14} {told(name) if ready(name) else 'not built'}")
-    for name in arguments.names:
-        try:
+    try:
+        for name in arguments.names:
             print(build(name))
-        except Missing as error:
-            print(error, file=sys.stderr)
-            return 1
+    except Missing as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

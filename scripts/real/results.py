@@ -1,22 +1,23 @@
 """What the checks against real tools showed: kept as JSON beside the environments, written out as a page.
 
-    python scripts/real/results.py docs/integrations.md
+python scripts/real/results.py docs/integrations.md
 """
 
-import datetime
+import datetime as dt
 import sys
 from pathlib import Path
 from typing import TypedDict
 
-import environments
 import msgspec
+
+import environments
 
 _PAGE = """\
 # Checked against real tools
 
-Written by `make test-real` from what its checks showed; not by hand. Each tool is installed into an environment of its
-own and driven with tiny models of random weights: what is proven is the protocol and the bookkeeping, not quality.
-A failure is written as one.
+Written by `make test-real` from what its checks showed; not by hand. Each tool is installed into an environment of
+its own and driven with tiny models of random weights: what is proven is the protocol and the bookkeeping, not
+quality. A failure is written as one.
 
 | tool | version | checked | result | date |
 |---|---|---|---|---|
@@ -60,7 +61,7 @@ def keep(new: dict[str, Result]) -> None:
 
 def today() -> str:
     """The date of a result."""
-    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    return dt.datetime.now(dt.timezone.utc).date().isoformat()
 
 
 def page() -> str:

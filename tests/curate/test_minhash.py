@@ -85,7 +85,7 @@ def test_equal_texts_are_always_found_and_the_first_stays(texts: list[str]):
 
 
 def test_near_ones_leave_and_far_ones_stay():
-    texts = []
+    texts: list[str] = []
     for seed in range(200):
         texts += pair(seed, 2) if seed % 2 else pair(seed, 50)
     gone = minhash.repeats(signed(*texts), 0.85)

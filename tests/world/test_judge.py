@@ -126,11 +126,12 @@ def asked(dials: Dials, index: int) -> list[dict[str, str]]:
     schema = {"type": "object", "properties": {"questions": {"type": "array", "items": {}}}}
     text = f'"{describe(scene(WORLD, index))}"'
     said = Asker(dials)(Ask("m", (Turn("user", text),), schema=schema, temperature=0.7), 3).text
-    return json.loads(said)["questions"]
+    made: list[dict[str, str]] = json.loads(said)["questions"]
+    return made
 
 
 def test_a_giveaway_can_be_answered_without_the_image():
-    blind = Counter()
+    blind: Counter[tuple[bool, bool]] = Counter()
     for index in range(12):
         for item in asked(Dials(giveaway=0.5, wrong_answer=0.0, invalid=0.0), index):
             options = tuple(item["options"])

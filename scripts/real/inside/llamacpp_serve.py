@@ -1,6 +1,6 @@
 """llama.cpp's own server, from the wheel that carries it: a model, until it is ended.
 
-    ENV/bin/python scripts/real/inside/llamacpp_serve.py MODEL.gguf PORT
+ENV/bin/python scripts/real/inside/llamacpp_serve.py MODEL.gguf PORT
 """
 
 import signal

@@ -2,8 +2,8 @@
 
     ENV/bin/python scripts/real/inside/llamafactory_labels.py EXPORT MODEL TEMPLATE SET {sft|dpo}
 
-EXPORT is the folder that `lpt export --to llamafactory` wrote; TEMPLATE is `lpt_raw`, which is registered from there,
-or one of its own.
+EXPORT is the folder that `lpt export --to llamafactory` wrote; TEMPLATE is `lpt_raw`, which is registered from
+there, or one of its own.
 """
 
 import json

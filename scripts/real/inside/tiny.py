@@ -3,13 +3,14 @@
     ENV/bin/python scripts/real/inside/tiny.py {text|vision} CORPUS OUT
 
 `text` is a Qwen2 with a chat template of R1's kind: the generation prompt opens the thought, and of an earlier turn
-only what stands behind </think> is kept. `vision` is a Qwen2.5-VL with its image processor. Run by the interpreter of
-the environment that will load it, since libraries do not read each other's newest forms.
+only what stands behind </think> is kept. `vision` is a Qwen2.5-VL with its image processor. Run by the interpreter
+of the environment that will load it, since libraries do not read each other's newest forms.
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -133,7 +134,7 @@ def vision(corpus: str, out: Path) -> None:
     processor.save_pretrained(out)
 
 
-def _decoder(tokens: transformers.PreTrainedTokenizerFast, rope: dict | None = None) -> dict:
+def _decoder(tokens: transformers.PreTrainedTokenizerFast, rope: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "vocab_size": len(tokens),
         "hidden_size": 128,

@@ -1,11 +1,12 @@
 """Write a tiny random model as GGUF, its tokenizer trained on the spot.
 
-    ENV/bin/python scripts/real/inside/tiny_gguf.py CORPUS TEMPLATE.jinja OUT.gguf
+ENV/bin/python scripts/real/inside/tiny_gguf.py CORPUS TEMPLATE.jinja OUT.gguf
 """
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -28,11 +29,6 @@ def main() -> None:
     vocabulary = sorted(learner.get_vocab(), key=learner.get_vocab().__getitem__)
     tokens = [*vocabulary, *MARKS]
     merges = [" ".join(pair) for pair in _merges(learner)]
-    random = np.random.default_rng(0)
-
-    def weights(*shape: int) -> np.ndarray:
-        return (random.standard_normal(shape) * 0.1).astype(np.float32)
-
     writer = gguf.GGUFWriter(out, "llama")
     writer.add_name("tiny")
     writer.add_context_length(CONTEXT)
@@ -57,9 +53,22 @@ def main() -> None:
     writer.add_pad_token_id(tokens.index("<|endoftext|>"))
     writer.add_add_bos_token(True)
     writer.add_chat_template(template)
-    writer.add_tensor("token_embd.weight", weights(len(tokens), WIDTH))
+    _add_weights(writer, len(tokens))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add_weights(writer: gguf.GGUFWriter, words: int) -> None:
+    random = np.random.default_rng(0)
+
+    def weights(*shape: int) -> Any:
+        return (random.standard_normal(shape) * 0.1).astype(np.float32)
+
+    writer.add_tensor("token_embd.weight", weights(words, WIDTH))
     writer.add_tensor("output_norm.weight", np.ones(WIDTH, dtype=np.float32))
-    writer.add_tensor("output.weight", weights(len(tokens), WIDTH))
+    writer.add_tensor("output.weight", weights(words, WIDTH))
     for layer in range(LAYERS):
         block = f"blk.{layer}"
         for name in ("attn_norm", "ffn_norm"):
@@ -69,15 +78,11 @@ def main() -> None:
         writer.add_tensor(f"{block}.ffn_gate.weight", weights(INNER, WIDTH))
         writer.add_tensor(f"{block}.ffn_up.weight", weights(INNER, WIDTH))
         writer.add_tensor(f"{block}.ffn_down.weight", weights(WIDTH, INNER))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
-def _merges(learner: Tokenizer) -> list[tuple[str, str]]:
+def _merges(learner: Tokenizer) -> list[list[str]]:
     merges = json.loads(learner.to_str())["model"]["merges"]
-    return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in merges]
+    return [pair if isinstance(pair, list) else pair.split(" ") for pair in merges]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Two steps of TRL on an exported set, and what it learns of each row, as JSON lines.
 
-    ENV/bin/python scripts/real/inside/trl_steps.py EXPORT MODEL OUT {sft|dpo} SET
+ENV/bin/python scripts/real/inside/trl_steps.py EXPORT MODEL OUT {sft|dpo} SET
 """
 
 import json
@@ -36,9 +36,7 @@ def main() -> None:
     rows = [{key: value for key, value in row.items() if key != "images"} for row in data]
     model = AutoModelForImageTextToText.from_pretrained(MODEL)
     if STAGE == "sft":
-        trainer = SFTTrainer(
-            model=model, args=SFTConfig(**COMMON), train_dataset=data, processing_class=processor
-        )
+        trainer = SFTTrainer(model=model, args=SFTConfig(**COMMON), train_dataset=data, processing_class=processor)
     else:
         trainer = DPOTrainer(
             model=model,

@@ -18,7 +18,7 @@ from lpt.captions.scenes import scenes
 from lpt.errors import LptError, SourceError
 from lpt.plugins import load_object
 from lpt.records import Caption, Drop, digest
-from lpt.settings import CaptionSettings
+from lpt.settings import SETS_ONLY, CaptionSettings
 
 SOURCES: dict[str, Source] = {
     "docci": docci,
@@ -110,8 +110,10 @@ def _rows(
         known = [*SOURCES, "scenes"]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(known)}"
-        if name == "published":
+        if name == "published" or name in SETS_ONLY:
             hint = "; `lpt import` makes such a run, whole"
+        if name == "merged":
+            hint = "; `lpt compose RUN1 RUN2 --out MERGED` makes such a run, whole"
         raise SourceError(
             f'captions.source: there is no "{name}"{hint} (one of your own is named as path/to/file.py:function)'
         )

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from lpt.cli import compose, export, grade, import_, ledger, recipe, run, show, sim, status, verify
+from lpt.cli import compose, doctor, export, grade, import_, ledger, plan, recipe, run, show, sim, status, verify
 from lpt.errors import LptError
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(doctor.doctor)
+app.command()(plan.plan)
 app.command()(run.run)
 app.command()(status.status)
 app.command()(show.show)
@@ -27,6 +29,8 @@ app.command()(export.export)
 imports = typer.Typer(help="Make a run from what others made.", no_args_is_help=True)
 imports.callback()(lambda: None)
 imports.command()(import_.published)
+imports.command()(import_.sharegpt)
+imports.command()(import_.lpt30k)
 app.add_typer(imports, name="import")
 app.command()(ledger.ledger)
 app.command()(grade.grade)

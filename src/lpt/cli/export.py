@@ -11,7 +11,9 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            "--to", help="llamafactory, trl, or an exporter of your own: path.py:function, module:function."
+            "--to",
+            help="llamafactory, trl, swift, verl, hf, or an exporter of your own: path.py:function, "
+            "module:function.",
         ),
     ],
     out: Annotated[
@@ -36,19 +38,31 @@ def export(
     allow_missing_images: Annotated[
         bool, typer.Option("--allow-missing-images", help="Refer to images that are not there by their names.")
     ] = False,
+    licence: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="hf: the licence of the sources, for the dataset card, such as cc-by-4.0."),
+    ] = None,
+    push: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="REPO",
+            help="hf: upload it to this data set of the hub, with your token from HF_TOKEN. A new one is private.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="For machines: files, counts, skipped.")] = False,
 ) -> None:
     """Write the SFT and preference sets for a trainer, images beside them."""
     import msgspec
     from rich.progress import Progress
 
+    from lpt.curate.funnel import funnel
     from lpt.export import export as write
     from lpt.look import console
     from lpt.store.run import Run
 
     opened = Run.open(run)
     talk = console.talk()
-    given = {"prefix": prefix, "template": template, "shared": shared}
+    given = {"prefix": prefix, "template": template, "shared": shared, "licence": licence, "push": push}
     options: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     if allow_missing_images:
         options["allow_missing_images"] = True
@@ -58,7 +72,7 @@ def export(
         def tell(done: int, of: int) -> None:
             bar.update(task, completed=done, total=of)
 
-        exported = write(opened, to, out, progress=tell, **options)
+        exported = write(opened, to, out, progress=tell, funnel=funnel, **options)
     if json:
         typer.echo(msgspec.json.encode(exported, enc_hook=str))
         return

@@ -16,7 +16,7 @@ from lpt.store.run import Run
 # One range holds about so many rows, whole images only. A constant: the same tables give the same ranges.
 ROWS = 6_144
 
-TABLES = ("captions", "questions", "thoughts", "long_thoughts")
+TOGETHER = ("captions", "questions", "thoughts", "long_thoughts")
 
 LETTER = {"correct": "O", "wrong": "X"}
 
@@ -37,12 +37,10 @@ def ranges(run: Run, rows: int = ROWS) -> list[Range]:
     return ranges_of([run], rows)
 
 
-def ranges_of(runs: Sequence[Run], rows: int = ROWS, tables: Sequence[str] = TABLES) -> list[Range]:
+def ranges_of(runs: Sequence[Run], rows: int = ROWS, tables: Sequence[str] = TOGETHER) -> list[Range]:
     """Cut the images of several runs into ranges that hold about `rows` rows of them all."""
     counts = (
-        pl.concat(
-            [run.table(name).select("image") for name in ("captions", "questions", "thoughts", "long_thoughts")]
-        )
+        pl.concat([run.table(name).select("image") for run in runs for name in tables])
         .group_by("image")
         .len()
         .sort("image")

@@ -15,6 +15,7 @@ from lpt.curate.candidates import Range
 from lpt.curate.funnel import StageCount, funnel
 from lpt.errors import RunError, StoreError
 from lpt.records import STAGES, Drop, Example, Pair, Stage
+from lpt.settings import SETS_ONLY
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter, empty_frame
 
@@ -37,6 +38,10 @@ def compose(run: Run) -> list[StageCount]:
     """
     if not run.has("captions"):
         raise RunError(f"{run.path} has nothing to compose from yet: `lpt run RECIPE --out {run.path}` makes them")
+    if run.recipe.captions.source in SETS_ONLY:
+        raise RunError(
+            f"{run.path} holds imported sets, which are taken as they are: it has no thoughts to make others from"
+        )
     try:
         _compose(run)
         return funnel(run)

@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from lpt.records import STAGES, Stage
+from lpt.settings import SETS_ONLY
 from lpt.store.run import Run
 
 _TABLE_OF: dict[Stage, str] = {
@@ -37,7 +38,8 @@ def funnel(run: Run) -> list[StageCount]:
     reasons = _reasons(run)
     counts = [_made(run, stage, reasons.get(stage, {})) for stage in STAGES if stage in _TABLE_OF]
     if run.has("sft"):
-        counts += _curated(run, reasons)
+        imported = run.recipe.captions.source in SETS_ONLY
+        counts += _imported(run, reasons) if imported else _curated(run, reasons)
     return [count for count in counts if count.made or count.stage == "captions"]
 
 
@@ -112,6 +114,19 @@ def _curated(run: Run, reasons: dict[str, dict[str, int]]) -> list[StageCount]:
         StageCount(stage=stage, made=made, kept=kept, dropped=reasons.get(stage, {}), categories=categories)
         for stage, made, kept, categories in rows
     ]
+
+
+def _imported(run: Run, reasons: dict[str, dict[str, int]]) -> list[StageCount]:
+    """Sets that somebody else composed: what was made is what the files held."""
+    counts = []
+    stages: tuple[Stage, ...] = ("sft", "preferences")
+    for stage in stages:
+        kept = _count(run.table(stage))
+        dropped = reasons.get(stage, {})
+        categories = _categories(run.table(stage))
+        made = kept + sum(dropped.values())
+        counts.append(StageCount(stage=stage, made=made, kept=kept, dropped=dropped, categories=categories))
+    return counts
 
 
 def _category(stage: Stage) -> pl.Expr:

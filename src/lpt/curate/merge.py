@@ -17,7 +17,7 @@ import polars as pl
 
 from lpt.captions.keep import bring
 from lpt.captions.paths import contained
-from lpt.curate.candidates import Range, of, ranges_of
+from lpt.curate.candidates import TOGETHER, Range, of, ranges_of
 from lpt.curate.compose import KEPT
 from lpt.errors import RunError, StoreError
 from lpt.recipe import Recipe
@@ -81,8 +81,9 @@ def merge(paths: Sequence[str | Path], out: str | Path, *, seed: int | None = No
     for name in ("sft", "preferences"):
         merged.table_path(name).unlink(missing_ok=True)
     try:
-        counts = _tables(runs, merged)
-        gone = _bring_images(runs, merged)
+        files = _files(runs)
+        counts = _tables(runs, merged, pl.Series(sorted(files), dtype=pl.String))
+        gone = _bring_images(merged, files)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StoreError(f"the runs could not be merged into {out}: {error}") from error
     twice = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
@@ -134,7 +135,11 @@ def _recipe(runs: list[Run], seed: int) -> tuple[Recipe, list[str]]:
     values = [dict(_flat(msgspec.to_builtins(recipe))) for recipe in recipes]
     for key in sorted(set().union(*values)):
         found = [value.get(key) for value in values]
-        if any(value != found[0] for value in found) and not key.startswith(_ASIDE) and not key.endswith((".url", ".launch")):
+        if (
+            any(value != found[0] for value in found)
+            and not key.startswith(_ASIDE)
+            and not key.endswith((".url", ".launch"))
+        ):
             others = ", ".join(sorted({repr(value) for value in found if value != found[0]}))
             taken = f"; {found[0]!r} is taken" if key.startswith("curate.") else ""
             remarks.append(f"the recipes differ: {key} is {found[0]!r} and {others}{taken}")
@@ -171,18 +176,16 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
-def _tables(runs: list[Run], merged: Run) -> Counter[str]:
+def _tables(runs: list[Run], merged: Run, there: pl.Series) -> Counter[str]:
     """Write the merged tables; how many records of each kind were in more than one run."""
     origins = [_origin(run) for run in runs]
     twice: Counter[str] = Counter()
     names = [name for name in _TWINS if name != "judgements" or any(run.has(name) for run in runs)]
     with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(TableWriter(merged.table_path(name), TABLES[name])) for name in names
-        }
-        for part in ranges_of(runs):
+        writers = {name: stack.enter_context(TableWriter(merged.table_path(name), TABLES[name])) for name in names}
+        for part in ranges_of(runs, tables=(*TOGETHER, "drops")):
             for name, writer in writers.items():
-                frame, doubled = _part(name, runs, origins, part, merged.recipe)
+                frame, doubled = _part(name, runs, origins, part, merged.recipe, there)
                 twice[name] += doubled
                 writer.write_frame(frame)
     del twice["drops"]
@@ -192,11 +195,13 @@ def _tables(runs: list[Run], merged: Run) -> Counter[str]:
 def _origin(run: Run) -> str:
     """Which rows a run's source has: two sources may each have a bad line 3, and these are two drops."""
     place = run.recipe.questions or run.recipe.captions
-    return digest("origin", place.source, place.path, place.images, place.columns, place.split, place.config, place.revision)
+    return digest(
+        "origin", place.source, place.path, place.images, place.columns, place.split, place.config, place.revision
+    )
 
 
 def _part(
-    name: str, runs: list[Run], origins: list[str], part: Range, recipe: Recipe
+    name: str, runs: list[Run], origins: list[str], part: Range, recipe: Recipe, there: pl.Series
 ) -> tuple[pl.DataFrame, int]:
     columns = list(TABLES[name].__struct_fields__)
     frames = []
@@ -208,7 +213,9 @@ def _part(
         frames.append(rows)
     every = pl.concat(frames).collect()
     twins = list(_TWINS[name])
-    once = every.sort(twins).unique(["id", "origin"] if name == "drops" else ["id"], keep="first", maintain_order=True)
+    once = every.sort(twins).unique(
+        ["id", "origin"] if name == "drops" else ["id"], keep="first", maintain_order=True
+    )
     doubled = every.height - once.height
     if name == "drops":
         once = _told_apart(once)
@@ -218,7 +225,7 @@ def _part(
         drawn = pl.DataFrame({"image": images, "split": pl.Series(splits, dtype=pl.String)})
         once = once.drop("split").join(drawn, on="image", how="left")
     if name == "captions":
-        once = once.with_columns(path=_kept_name())
+        once = once.with_columns(path=_kept_name(there))
     return once.select(columns).sort(_ORDER[name]), doubled
 
 
@@ -230,22 +237,32 @@ def _told_apart(drops: pl.DataFrame) -> pl.DataFrame:
     return drops.with_columns(id=pl.when(again).then(pl.Series(ids, dtype=pl.String)).otherwise("id"))
 
 
-def _kept_name() -> pl.Expr:
-    """The name that an image is kept under: its hash, and the ending that it had."""
+def _kept_name(there: pl.Series) -> pl.Expr:
+    """The name that an image is kept under: its hash, and an ending that it had. Without a file, as recorded."""
     ending = pl.col("path").str.extract(r"(\.[0-9A-Za-z]{1,5})$").str.to_lowercase().fill_null(".img")
-    return pl.concat_str("image", ending)
+    kept = pl.concat_str("image", ending.min().over("image"))
+    return pl.when(pl.col("image").is_in(there.implode())).then(kept).otherwise("path")
 
 
 # --- images ------------------------------------------------------------------------------------------------------
 
 
-def _bring_images(runs: list[Run], merged: Run) -> int:
-    """Link or copy every image into the merged run; how many have no file anywhere."""
-    wanted = dict(merged.table("captions").select("image", "path").collect().iter_rows())
+def _files(runs: list[Run]) -> dict[str, Path]:
+    """A file for every image that has one in any of the runs."""
+    found: dict[str, Path] = {}
     for run in runs:
         root = os.path.realpath(run.images)
         for image, path in run.table("captions").select("image", "path").collect().iter_rows():
             source = run.images / path
-            if image in wanted and source.is_file() and contained(root, source):
-                bring(merged.images, wanted.pop(image), source)
-    return len(wanted)
+            if image not in found and source.is_file() and contained(root, source):
+                found[image] = source
+    return found
+
+
+def _bring_images(merged: Run, files: dict[str, Path]) -> int:
+    """Link or copy every image into the merged run; how many have no file anywhere."""
+    wanted = dict(merged.table("captions").select("image", "path").collect().iter_rows())
+    for image, path in wanted.items():
+        if image in files:
+            bring(merged.images, path, files[image])
+    return len(wanted.keys() - files.keys())

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 Exporter: TypeAlias = "Callable[..., Exported]"
 
-EXPORTERS = {"llamafactory": "lpt.export.llamafactory", "trl": "lpt.export.trl"}
+EXPORTERS = {
+    "llamafactory": "lpt.export.llamafactory",
+    "trl": "lpt.export.trl",
+    "swift": "lpt.export.swift",
+    "verl": "lpt.export.verl",
+    "hf": "lpt.export.hf",
+}
 
 
 def exporter(name: str) -> Exporter:
@@ -58,8 +64,9 @@ def export(run: "Run", to: str, out: Path | None = None, **options: Any) -> "Exp
     """
     function = exporter(to)
     known = inspect.signature(function).parameters
-    if options.get("progress") and "progress" not in known:
-        del options["progress"]  # whoever calls offers it; not every exporter tells
+    for offer in ("progress", "funnel"):  # whoever calls offers them; not every exporter takes them
+        if offer in options and offer not in known:
+            del options[offer]
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
         for option in options:
             if option not in known:

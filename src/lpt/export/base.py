@@ -4,12 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from lpt.errors import StoreError, UserError
-from lpt.export.images import Progress, copy_images
+from lpt.export.images import Images, Progress, copy_images
 from lpt.export.rows import RowFiles
 from lpt.export.turns import Choice, Turn, choice_of, turn_of
 from lpt.records import Example, Pair
@@ -42,6 +42,8 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     """Images without a file that rows refer to by their recorded names."""
     neutralised: int = 0
     """Rows with a text that spelt a token which a trainer would act on, and was given a space in it."""
+    pushed: str = ""
+    """Where it was pushed to."""
 
     def remarks(self) -> list[str]:
         """What a person should know beside the counts, a sentence each."""
@@ -50,6 +52,8 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
             said.append(f"{self.unseen:,} images have no file: rows refer to them by their recorded names")
         if self.neutralised:
             said.append(f"{self.neutralised:,} rows spelt a special token, which was given a space: < image>")
+        if self.pushed:
+            said.append(f"pushed to {self.pushed}")
         return said
 
 
@@ -78,62 +82,100 @@ def export_rows(
         UserError: the run has no sets, or no images.
         StoreError: the disk failed.
     """
-    if not run.has("sft") and not run.has("preferences"):
-        raise UserError(f"{run.path} has no sets yet: `lpt compose {run.path}` makes them")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{out} could not be made: {error.strerror or error}") from error
+    make_room(run, out)
     images = copy_images(run, out, allow_missing=allow_missing_images, progress=progress)
-    neutralised = 0
-    skipped: dict[str, int] = {}
-    refused: UserError | None = None
-
-    def skip(why: str) -> None:
-        skipped[why] = skipped.get(why, 0) + 1
-
-    def write(name: str, spell: Callable[[], dict[str, Any]]) -> None:
-        nonlocal refused
-        try:
-            row = spell()
-        except UserError as error:  # these words, not the template as such: it was tried on others before
-            refused = refused or error
-            skip("template-refuses")
-        else:
-            files.write(name, row)
-
     with RowFiles(out, kind) as files:
-        for example in run.records("sft", Example):
-            image = images.reference(example.image)
-            if image is None:
-                skip(images.missing[example.image])
-            else:
-                turn, changed = turn_of(example)
-                neutralised += changed
-                write(f"lpt_sft_{_name(example.set)}_{example.split}", partial(rows.example, example, turn, image))
-        for pair in run.records("preferences", Pair):
-            image = images.reference(pair.image)
-            if image is None:
-                skip(images.missing[pair.image])
-            elif (found := choice_of(pair)) is None:
-                skip("shared-differs")
-            else:
-                choice, changed = found
-                neutralised += changed
-                write(f"lpt_preferences_{pair.split}", partial(rows.pair, pair, choice, image))
-        if refused and not files.counts:
-            raise refused
+        walked = walk(run, rows, images, files.write)
     for name in (f"{name}_{split}" for name in SETS for split in SPLITS):
         if name not in files.counts:
             files.path(name).unlink(missing_ok=True)  # an earlier export's
     return Exported(
         files=files.paths,
         counts=dict(sorted(files.counts.items())),
-        skipped=dict(sorted(skipped.items())),
+        skipped=walked.skipped,
         images=images.written,
         unseen=len(images.named),
-        neutralised=neutralised,
+        neutralised=walked.neutralised,
     )
+
+
+def make_room(run: Run, out: Path) -> None:
+    """See that the run has sets, and make the folder that they go to.
+
+    Raises:
+        UserError: the run has no sets.
+        StoreError: the disk failed.
+    """
+    if not run.has("sft") and not run.has("preferences"):
+        raise UserError(f"{run.path} has no sets yet: `lpt compose {run.path}` makes them")
+    make_folder(out)
+
+
+def make_folder(out: Path) -> None:
+    """Make an export's folder.
+
+    Raises:
+        StoreError: the disk failed.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{out} could not be made: {error.strerror or error}") from error
+
+
+class Walked(NamedTuple):
+    """What became of a run's rows, beside those that were written."""
+
+    skipped: dict[str, int]
+    neutralised: int
+
+
+def walk(run: Run, rows: Rows, images: Images, write: Callable[[str, dict[str, Any]], None]) -> Walked:
+    """Hand every row of the run's sets to `write`, with its set's name, in the order of the run's tables.
+
+    Raises:
+        UserError: not one row could be spelt; the first one's reason.
+    """
+    neutralised = 0
+    written = 0
+    skipped: dict[str, int] = {}
+    refused: UserError | None = None
+
+    def skip(why: str) -> None:
+        skipped[why] = skipped.get(why, 0) + 1
+
+    def put_down(name: str, spell: Callable[[], dict[str, Any]]) -> None:
+        nonlocal refused, written
+        try:
+            row = spell()
+        except UserError as error:  # these words, not the template as such: it was tried on others before
+            refused = refused or error
+            skip("template-refuses")
+        else:
+            write(name, row)
+            written += 1
+
+    for example in run.records("sft", Example):
+        image = images.reference(example.image)
+        if image is None:
+            skip(images.missing[example.image])
+        else:
+            turn, changed = turn_of(example)
+            neutralised += changed
+            put_down(f"lpt_sft_{_name(example.set)}_{example.split}", partial(rows.example, example, turn, image))
+    for pair in run.records("preferences", Pair):
+        image = images.reference(pair.image)
+        if image is None:
+            skip(images.missing[pair.image])
+        elif (found := choice_of(pair)) is None:
+            skip("shared-differs")
+        else:
+            choice, changed = found
+            neutralised += changed
+            put_down(f"lpt_preferences_{pair.split}", partial(rows.pair, pair, choice, image))
+    if refused and not written:
+        raise refused
+    return Walked(dict(sorted(skipped.items())), neutralised)
 
 
 def _name(text: str) -> str:

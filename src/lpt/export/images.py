@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -48,7 +48,14 @@ def file_name(image: str) -> str:
     return f"{FOLDER}/{image if _SAFE.fullmatch(image) else digest('image', image)}.jpg"
 
 
-def copy_images(run: Run, out: Path, *, allow_missing: bool = False, progress: Progress | None = None) -> Images:
+def copy_images(
+    run: Run,
+    out: Path,
+    *,
+    allow_missing: bool = False,
+    progress: Progress | None = None,
+    tables: Sequence[str] = ("sft", "preferences"),
+) -> Images:
     """Write every image that the run's sets use into `out/images`, sized as the recipe says.
 
     Nothing is read from outside the run's images root, whatever a recorded path or a link says.
@@ -58,12 +65,13 @@ def copy_images(run: Run, out: Path, *, allow_missing: bool = False, progress: P
         out: the export's folder.
         allow_missing: let rows refer to an image that has no file by its recorded relative name.
         progress: is told how many are done, of how many.
+        tables: whose images they are.
 
     Raises:
         UserError: there is not one image file, and `allow_missing` is off.
         StoreError: the disk failed.
     """
-    used = _used(run)
+    used = _used(run, tables)
     root = run.images.resolve()
     folder = out / FOLDER
     written = 0
@@ -97,11 +105,11 @@ def copy_images(run: Run, out: Path, *, allow_missing: bool = False, progress: P
     return Images(written=written, named=named, missing=missing)
 
 
-def _used(run: Run) -> pl.DataFrame:
-    """The images of both sets with their recorded paths, by hash."""
+def _used(run: Run, tables: Sequence[str]) -> pl.DataFrame:
+    """The images of these tables with their recorded paths, by hash."""
     paths = run.table("captions").select("image", "path").unique("image", keep="first", maintain_order=True)
     return (
-        pl.concat([run.table("sft").select("image"), run.table("preferences").select("image")])
+        pl.concat([run.table(table).select("image") for table in tables])
         .unique()
         .join(paths, on="image", how="left")
         .sort("image")

@@ -60,6 +60,39 @@ def read(prompt: object, row: dict[str, Any]) -> Shown | str:
     return Shown(stem, options, LETTERS[right[0]], form, system, text)
 
 
+class Asked(NamedTuple):
+    """A question as its prompt alone tells it: which option is right is not in it."""
+
+    stem: str
+    options: tuple[str, ...]
+    answer_format: AnswerFormat
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """The options by letter."""
+        return dict(zip(LETTERS, self.options, strict=False))
+
+
+def read_prompt(text: str, system: str = "") -> Asked | str:
+    """Read a multiple-choice question back from the text that shows it; a reason, where it is none."""
+    lines = text.strip().splitlines()
+    # What form the answer has to have is said before the options (or in the system message), or after them.
+    ends = bool(lines) and next((True for words, _ in _FORMATS if words in lines[-1]), False)
+    form = next((form for words, form in _FORMATS if words in text or words in system), None)
+    if ends and not _OPTION.fullmatch(lines[-1].strip()):
+        lines.pop()
+    first = next(
+        (i for i, line in enumerate(lines) if (m := _OPTION.fullmatch(line.strip())) and (m["a"] or m["b"]) == "A"),
+        None,
+    )
+    if not first:
+        return "not-multiple-choice"
+    options = _options("\n".join(lines[first:]))
+    if len(options) < 2 or not all(options) or len({_plain(option) for option in options}) < len(options):
+        return "not-multiple-choice"
+    return Asked("\n".join(lines[:first]).strip(), options, form or "(X)")
+
+
 def choices(text: str) -> list[str]:
     """The options of a row: "(A) Red (B) Blue". Labels count in their order only: "(B)" may be in a text."""
     starts: list[re.Match[str]] = []
@@ -81,7 +114,7 @@ def _options(text: str) -> tuple[str, ...]:
     options: list[str] = []
     for line in text.strip().splitlines():
         found = _OPTION.fullmatch(line.strip())
-        if found and (found["a"] or found["b"]) == LETTERS[len(options)]:
+        if found and (found["a"] or found["b"]) == LETTERS[len(options) : len(options) + 1]:
             options.append(found["text"].strip())
         elif options:
             options[-1] += f"\n{line}"

@@ -1,0 +1,344 @@
+"""What can this model do? Asked with a few small questions, not believed by its name.
+
+What is looked at is what any model shows, a tiny one as well as a clever one: token counts, whether words change
+when only the seed or the picture does, whether a word that it has just said stays away once it is forbidden.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from lpt.errors import Denied, ModelError, Refused, UserError
+from lpt.models import probe, quiz
+from lpt.models.base import Reply, Request
+from lpt.models.dialects import Dialect
+from lpt.models.endpoint import Endpoint
+from lpt.models.fleet import Fleet, Gated
+from lpt.settings import ModelSettings
+
+Can: TypeAlias = Literal["yes", "no", "unsure"]
+Capability: TypeAlias = Literal[
+    "reachable",
+    "name known",
+    "images",
+    "n",
+    "samples differ",
+    "prefill",
+    "bad words",
+    "structured",
+    "seeds",
+    "usage",
+    "cached tokens",
+    "context",
+]
+CAPABILITIES: tuple[Capability, ...] = Capability.__args__  # type: ignore[attr-defined]
+TRUE_WAYS: tuple[Dialect, ...] = ("continue", "trailing", "prefix")
+"""The ways of continuing a turn that can be tried without knowing the server's template."""
+
+_PATIENCE = 180.0
+"""Seconds for one question, retries and all: who waits longer is not well."""
+_ATTEMPTS = 2
+_WORDS = 240
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Whether a model can do something, and what that was seen from."""
+
+    can: Can
+    why: str = ""
+
+
+class Checkup(msgspec.Struct, kw_only=True):
+    """What was found out about one model."""
+
+    name: str
+    """What the recipe calls it."""
+    model: str
+    """What the server calls it."""
+    findings: dict[Capability, Finding] = {}
+    dialect: str | None = None
+    """The way of continuing a turn that a run would use; None where none could be found out."""
+    continues: dict[str, Finding] = {}
+    """Of each way that was tried, whether it truly continues a turn."""
+    context: int | None = None
+    """Tokens of prompt and reply together, where the server says."""
+
+    def can(self, what: Capability) -> Can:
+        """Whether it can do something; unsure where that was not looked at."""
+        return self.findings.get(what, Finding("unsure")).can
+
+    def why(self, what: Capability) -> str:
+        """What that was seen from."""
+        return self.findings.get(what, Finding("unsure")).why
+
+
+async def examine(models: Mapping[str, ModelSettings], log_dir: Path) -> dict[str, Checkup]:
+    """Examine all models of a recipe side by side; servers that it launches are started, and stopped again.
+
+    Args:
+        models: by their names in the recipe.
+        log_dir: for the output of launched servers.
+
+    Raises:
+        UserError: a URL or a template cannot be used.
+    """
+    hasty = {
+        name: msgspec.structs.replace(model, attempts=min(model.attempts, _ATTEMPTS))
+        for name, model in models.items()
+    }
+    async with Fleet(hasty, log_dir) as fleet:
+        found = await asyncio.gather(*(_Doctor(name, hasty[name]).examine(fleet[name]) for name in hasty))
+    return {checkup.name: checkup for checkup in found}
+
+
+class _Doctor:
+    """Asks one model, one question at a time."""
+
+    def __init__(self, name: str, settings: ModelSettings) -> None:
+        self._name = name
+        self._settings = settings
+        self._endpoint: Endpoint | None = None
+        self._replies: list[Reply] = []
+        self._checkup = Checkup(name=name, model=settings.model)
+
+    async def examine(self, gated: Gated) -> Checkup:
+        found = self._checkup.findings
+        reached = found["reachable"] = await self._reach(gated)
+        if self._endpoint is None:
+            return self._checkup
+        await self._listed(reached)
+        if reached.can == "no":
+            return self._checkup
+        looks: Mapping[Capability, Callable[[], Awaitable[Finding]]] = {
+            "n": self._several,
+            "seeds": self._seeds,
+            "images": self._images,
+            "prefill": self._prefill,
+            "bad words": self._bad_words,
+            "structured": self._structured,
+        }
+        for what, look in looks.items():
+            found[what] = await _told(look())
+        found["usage"] = self._usage()
+        found["cached tokens"] = self._cached()
+        self._checkup.findings = {what: found[what] for what in CAPABILITIES if what in found}
+        return self._checkup
+
+    async def _reach(self, gated: Gated) -> Finding:
+        """The first question, for which a launched server has its own time to start in."""
+        wait = _PATIENCE + (self._settings.launch_timeout if self._settings.launch else 0.0)
+        try:
+            self._replies.append(await asyncio.wait_for(gated.ask(quiz.request(quiz.TALK, max_tokens=64)), wait))
+        except UserError as error:  # a key that is not there, a command that does not exist: nothing can be sent
+            return Finding("no", _said(error))
+        except Refused as error:
+            self._endpoint = gated.endpoint
+            return Finding("no" if isinstance(error, Denied) else "unsure", _said(error))
+        except (ModelError, asyncio.TimeoutError) as error:
+            return Finding("no", _said(error))
+        self._endpoint = gated.endpoint
+        return Finding("yes")
+
+    async def _ask(self, request: Request, dialect: Dialect = "continue") -> Reply:
+        """One question. Without a prefill all dialects are alike."""
+        assert self._endpoint
+        reply = await asyncio.wait_for(self._endpoint.try_out(request, dialect), _PATIENCE)
+        self._replies.append(reply)
+        return reply
+
+    async def _listed(self, reached: Finding) -> None:
+        """What the server says of its models: whether this one is among them, and how long its context is."""
+        assert self._endpoint
+        cards = _cards(await self._endpoint.get("/models"))
+        mine = next((card for card in cards if card.get("id") == self._settings.model), {})
+        context = mine.get("max_model_len") or mine.get("context_length")
+        names = ", ".join(str(card.get("id")) for card in cards[:8]) or "no models"
+        found = self._checkup.findings
+        if mine:
+            found["name known"] = Finding("yes")
+        elif reached.can == "yes":
+            found["name known"] = Finding("yes", f"it answers to it, and lists {names}")
+        else:
+            found["name known"] = Finding("no" if cards else "unsure", f"it lists {names}")
+        if isinstance(context, int):
+            self._checkup.context = context
+            found["context"] = Finding("yes", f"{context:,} tokens")
+        else:
+            found["context"] = Finding("unsure", "the server does not say")
+
+    async def _several(self) -> Finding:
+        reply = await self._ask(quiz.request(quiz.TALK, n=3, temperature=1.0, max_tokens=48, seed=101))
+        texts = {choice.joined() for choice in reply.choices}
+        self._checkup.findings["samples differ"] = (
+            Finding("yes")
+            if len(texts) > 1
+            else Finding("no", "three samples at temperature 1 brought the same words")
+        )
+        if reply.attempts <= 1:
+            return Finding("yes", "three choices in one reply")
+        return Finding("no", f"three choices took {reply.attempts} requests")
+
+    async def _seeds(self) -> Finding:
+        if not self._settings.sampling_seed:
+            return Finding("unsure", f"not sent: models.{self._name}.sampling_seed = false")
+        first, again, other = [
+            (await self._ask(quiz.request(quiz.TALK, temperature=1.0, max_tokens=48, seed=seed)))
+            .choices[0]
+            .joined()
+            for seed in (11, 11, 12)
+        ]
+        if first != again:
+            return Finding("no", "the same seed brought other words")
+        if first == other:
+            return Finding("no", "another seed brought the same words")
+        return Finding("yes")
+
+    async def _images(self) -> Finding:
+        blank = await self._ask(quiz.request(quiz.COLOR))
+        red, blue = [await self._ask(quiz.request(quiz.COLOR, images=(image,))) for image in quiz.pictures()]
+        said = [reply.choices[0].joined().lower() for reply in (red, blue)]
+        more = red.usage.prompt_tokens - blank.usage.prompt_tokens
+        if "red" in said[0] and "blue" in said[1] and not ("blue" in said[0] and "red" in said[1]):
+            return Finding("yes", "it named the colors of two pictures")
+        if not red.usage.prompt_tokens:
+            return Finding("unsure", "it named no colors, and reports no tokens to tell by")
+        if more <= 0:
+            return Finding("no", "the picture was left out: the prompt is no longer with it than without")
+        if said[0] != said[1]:
+            return Finding("yes", f"{more} tokens a picture, and other words for another; it named no colors")
+        return Finding("unsure", f"it takes pictures ({more} tokens), but said the same words about two of them")
+
+    async def _prefill(self) -> Finding:
+        """Try the way that a run would use; where that one does not continue, the others, too."""
+        used: str = self._settings.prefill
+        detected = ""
+        if used == "auto":
+            assert self._endpoint
+            try:
+                used = await asyncio.wait_for(probe.detect(self._endpoint, self._name), _PATIENCE)
+            except UserError:
+                used, detected = "", "no way could be found out from its words"
+        self._checkup.dialect = used or None
+        alone = await self._counts()
+        tried = self._checkup.continues
+        if used and used != "instructed":
+            tried[used] = await _told(self._continues(used, alone))  # type: ignore[arg-type]
+            if tried[used].can == "yes":
+                return tried[used]
+        for way in TRUE_WAYS:
+            if way not in tried:
+                tried[way] = await _told(self._continues(way, alone))
+        better = next((way for way in TRUE_WAYS if tried[way].can == "yes"), None)
+        hint = f'; prefill = "{better}" would continue' if better else ""
+        if used == "instructed":
+            return Finding("no", f"asked for in words, as the recipe says{hint}")
+        if not used:
+            return Finding("no", f"{detected}{hint}")
+        return Finding(tried[used].can, f"{tried[used].why}{hint}")
+
+    async def _counts(self) -> tuple[int, int] | None:
+        """Tokens of the bare prompt, and of the words of the prefill; None where they are not told."""
+        counts = [
+            (await self._ask(quiz.request(text, max_tokens=16))).usage.prompt_tokens
+            for text in (quiz.COUNT, f"{quiz.COUNT} {quiz.BEGUN}", f"{quiz.COUNT} {quiz.BEGUN} {quiz.BEGUN}")
+        ]
+        return (counts[0], counts[2] - counts[1]) if all(counts) else None
+
+    async def _continues(self, way: Dialect, alone: tuple[int, int] | None) -> Finding:
+        """Whether a way continues a turn: by the rest of the word, and by what the turn adds to the prompt."""
+        reply = await self._ask(quiz.request(quiz.COUNT, prefill=quiz.BEGUN, max_tokens=16), way)
+        finishes = reply.choices[0].joined().startswith(quiz.REST)
+        if way == "completions" and not finishes:
+            return self._rendered(reply, alone)
+        if alone is None or not reply.usage.prompt_tokens:
+            return (
+                Finding("yes", f"{way}: it said the rest of a word")
+                if finishes
+                else Finding(
+                    "unsure", f"{way}: it did not say the rest of a word, and reports no tokens to tell by"
+                )
+            )
+        prompt, words = alone
+        # The end of a turn and the beginning of the next take three tokens to five; one or two in some templates.
+        more = reply.usage.prompt_tokens - prompt - words
+        if more >= 3 or (more == 2 and not finishes):
+            return Finding("no", f"{way}: it closes the turn and starts a new one ({more} tokens between them)")
+        if words + more <= words // 2 and not finishes:
+            return Finding("no", f"{way}: the turn is left out of the prompt")
+        if finishes:
+            return Finding("yes", f"{way}: it said the rest of a word")
+        if more == 1:
+            return Finding("unsure", f"{way}: it did not say the rest of a word")
+        return Finding("yes", f"{way}: the prompt ends with the turn (by its tokens)")
+
+    def _rendered(self, reply: Reply, alone: tuple[int, int] | None) -> Finding:
+        """A raw prompt is always continued; whether it is the one that the model knows, the tokens say."""
+        more = reply.usage.prompt_tokens - sum(alone) if alone and reply.usage.prompt_tokens else 0
+        if abs(more) > 3:
+            than = f"{abs(more)} tokens {'more' if more > 0 else 'less'} than the server's own"
+            why = f"completions: the template makes {than}: see that models.{self._name}.template is this model's"
+            return Finding("unsure", why)
+        return Finding("yes", "completions: a raw prompt, rendered here")
+
+    async def _bad_words(self) -> Finding:
+        """Forbid a word that it has just said."""
+        free = (await self._ask(quiz.request(quiz.TALK, max_tokens=96))).choices[0].joined()
+        words = Counter(re.findall(r"\b[A-Za-z]{3,}\b", free))
+        if not words:
+            return Finding("unsure", "it says no words that could be forbidden")
+        word = words.most_common(1)[0][0]
+        held = (await self._ask(quiz.request(quiz.TALK, max_tokens=96, bad_words=(word,)))).choices[0].joined()
+        if re.search(rf"\b{word}\b", held):
+            return Finding("no", f'it said "{word}" although that was forbidden')
+        return Finding("yes", f'"{word}" stayed away')
+
+    async def _structured(self) -> Finding:
+        """Ask for a form that nobody would choose unasked."""
+        reply = await self._ask(quiz.request(quiz.TALK, max_tokens=512, schema=quiz.SCHEMA))
+        if quiz.conforms(reply.choices[0].text):
+            return Finding("yes", "it held to a schema that the prompt does not mention")
+        return Finding("no", "it was given a schema and did not hold to it")
+
+    def _usage(self) -> Finding:
+        if all(reply.usage.prompt_tokens and reply.usage.completion_tokens for reply in self._replies):
+            return Finding("yes")
+        some = any(reply.usage.prompt_tokens or reply.usage.completion_tokens for reply in self._replies)
+        return Finding("unsure", "with some replies only") if some else Finding("no", "no token counts in replies")
+
+    def _cached(self) -> Finding:
+        most = max((reply.usage.cached_tokens for reply in self._replies), default=0)
+        if most:
+            return Finding("yes", f"up to {most} tokens of a prompt that came again")
+        return Finding("no", "none reported of prompts that came again: no prefix cache, or not told")
+
+
+async def _told(asking: Awaitable[Finding]) -> Finding:
+    """What a question showed; a server that refuses it cannot, and one that fails leaves it open."""
+    try:
+        return await asking
+    except (Refused, UserError) as error:
+        return Finding("no", _said(error))
+    except (ModelError, asyncio.TimeoutError) as error:
+        return Finding("unsure", _said(error))
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, asyncio.TimeoutError):
+        return f"no answer within {_PATIENCE:g} s"
+    text = str(error)
+    return text if len(text) <= _WORDS else f"{text[:_WORDS]}…"
+
+
+def _cards(body: bytes | None) -> list[dict[str, Any]]:
+    """What a server says of its models; nothing where it is not what the protocol has."""
+    try:
+        listed = msgspec.json.decode(body or b"{}")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return []
+    data = listed.get("data") if isinstance(listed, dict) else None
+    return [card for card in data if isinstance(card, dict)] if isinstance(data, list) else []
