@@ -4,7 +4,7 @@ import sys
 
 from rich.console import Console
 
-_PIPED_WIDTH = 132
+_PIPED_WIDTH = 118
 """Columns where there is no terminal: a file or a log is not 80 wide."""
 
 

@@ -28,14 +28,18 @@ def opened(run: Run) -> Ledger:
 
 def spending(run: Run, ledger: Ledger) -> list[dict[str, Any]]:
     """By stage and model: calls, replies, tokens, and money at the recipe's prices."""
-    prices = {model.model: model.price for model in run.recipe.models.values()}
-    return [
-        {**msgspec.to_builtins(spent), "money": _money(spent, prices.get(spent.model, Price()))}
-        for spent in ledger.spent()
-    ]
+    at = prices(run)
+    return [{**msgspec.to_builtins(spent), "money": cost(spent, at)} for spent in ledger.spent()]
 
 
-def _money(spent: Spent, price: Price) -> float:
+def prices(run: Run) -> dict[str, Price]:
+    """The recipe's prices, by the name that the ledger knows a model by."""
+    return {model.model: model.price for model in run.recipe.models.values()}
+
+
+def cost(spent: Spent, prices: dict[str, Price]) -> float:
+    """What a stage's calls to a model cost at those prices."""
+    price = prices.get(spent.model, Price())
     return money(price, spent.prompt_tokens, spent.completion_tokens, spent.cached_tokens)
 
 

@@ -12,9 +12,11 @@ from lpt.curate.funnel import StageCount, funnel
 from lpt.curate.judged import judged
 from lpt.look.noise import Noise, noise
 from lpt.look.safe import safe
+from lpt.look.spending import cost, prices
 from lpt.pipeline import State
 from lpt.records import Stage
-from lpt.store.ledger import Ledger
+from lpt.settings import Price
+from lpt.store.ledger import Ledger, Spent
 from lpt.store.run import Run
 
 _TITLES: dict[Stage, str] = {
@@ -28,18 +30,23 @@ _TITLES: dict[Stage, str] = {
 }
 
 
-def tokens(run: Run) -> dict[str, dict[str, int]]:
-    """Prompt, cached and completion tokens by stage, of the calls whose replies this run's tables hold."""
+def spent(run: Run) -> list[Spent]:
+    """What the calls cost whose replies this run's tables hold, by stage and model."""
     if not run.ledger_path.exists():
-        return {}
+        return []
     with Ledger(run.ledger_path) as ledger:
-        found: dict[str, dict[str, int]] = {}
-        for spent in ledger.spent(_replies(run)):
-            stage = found.setdefault(spent.stage, {"prompt": 0, "cached": 0, "completion": 0})
-            stage["prompt"] += spent.prompt_tokens
-            stage["cached"] += spent.cached_tokens
-            stage["completion"] += spent.completion_tokens
-        return found
+        return ledger.spent(_replies(run))
+
+
+def tokens(rows: list[Spent]) -> dict[str, dict[str, int]]:
+    """Prompt, cached and completion tokens by stage."""
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        stage = found.setdefault(row.stage, {"prompt": 0, "cached": 0, "completion": 0})
+        stage["prompt"] += row.prompt_tokens
+        stage["cached"] += row.cached_tokens
+        stage["completion"] += row.completion_tokens
+    return found
 
 
 def _replies(run: Run) -> Iterator[str]:
@@ -51,16 +58,18 @@ def _replies(run: Run) -> Iterator[str]:
 def status(run: Run) -> dict[str, Any]:
     """Everything that `lpt status --json` says."""
     state = State.of_run(run)
-    spent = tokens(run)
+    paid = spent(run)
+    by_stage = tokens(paid)
     truth = noise(run)
     return {
         "run": str(run.path),
         "complete": state.complete if state else None,
         "images": {"arrived": state.images, "of": state.of} if state else None,
-        "stages": [{**msgspec.to_builtins(count), "tokens": spent.get(count.stage)} for count in funnel(run)],
+        "stages": [{**msgspec.to_builtins(count), "tokens": by_stage.get(count.stage)} for count in funnel(run)],
         "examples": _sets(run, "sft", "set"),
         "pairs": _sets(run, "preferences", "category"),
         "judgements": [msgspec.to_builtins(count) for count in judged(run)],
+        "money": sum(cost(row, prices(run)) for row in paid),
         "wrong_labels": None if truth is None else [msgspec.to_builtins(row) for row in truth],
     }
 
@@ -86,7 +95,10 @@ def print_status(run: Run, console: Console) -> None:
             f"unfinished: {state.images} of {state.of} images have come through; the same `lpt run` goes on",
             style="yellow",
         )
-    console.print(_funnel(funnel(run), tokens(run)))
+    paid = spent(run)
+    console.print(_funnel(funnel(run), tokens(paid)))
+    if paid:
+        console.print(_bill(paid, prices(run)))
     made = _sets(run, "sft", "set")
     if made:
         sets = [f"{name} {sum(by_split.values()):,}" for name, by_split in made.items()]
@@ -115,7 +127,17 @@ def print_judged(run: Run, console: Console) -> None:
     console.print(table)
 
 
-def _funnel(counts: list[StageCount], spent: dict[str, dict[str, int]]) -> Table:
+def _bill(paid: list[Spent], at: dict[str, Price]) -> str:
+    asked, known, said = (
+        sum(getattr(row, name) for row in paid) for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+    )
+    bill = sum(cost(row, at) for row in paid)
+    calls = sum(row.calls for row in paid)
+    line = f"Cost: {calls:,} calls, {asked:,} tokens in ({known:,} from prefix caches), {said:,} out"
+    return f"{line}; {bill:,.2f} at the recipe's prices" if bill else line
+
+
+def _funnel(counts: list[StageCount], by_stage: dict[str, dict[str, int]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("stage")
     for name in ("made", "kept", "dropped"):
@@ -129,7 +151,7 @@ def _funnel(counts: list[StageCount], spent: dict[str, dict[str, int]]) -> Table
             why.append(f"{name} {number:,}  ", style="green")
         for reason, number in count.dropped.items():
             why.append(f"{safe(reason)} {number:,}  ", style="yellow")
-        out = spent.get(count.stage)
+        out = by_stage.get(count.stage)
         table.add_row(
             _TITLES[count.stage],
             f"{count.made:,}",
