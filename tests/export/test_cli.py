@@ -67,3 +67,24 @@ def test_an_exporter_that_tells_no_progress(app, tmp_path):
         "from lpt.export.base import Exported\ndef none(run, out):\n    return Exported(files=(), counts={})\n"
     )
     assert CliRunner().invoke(app, [str(run.path), "--to", f"{tmp_path}/mine.py:none"]).exit_code == 0
+
+
+def test_a_folder_for_the_hub_tells_its_funnel_and_licence(app, tmp_path):
+    run = make_run(tmp_path / "run", [example(A)], [pair(A)])
+    arguments = [str(run.path), "--to", "hf", "--licence", "cc-by-4.0"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    card = (run.path / "exports/hf/README.md").read_text()
+    assert "license: cc-by-4.0" in card
+    assert "| stage | made | kept | dropped |" in card
+    other = CliRunner().invoke(app, [str(run.path), "--to", "trl", "--licence", "cc-by-4.0"])
+    assert isinstance(other.exception, UserError)
+
+
+def test_pushing_without_a_token_says_what_is_missing(app, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    run = make_run(tmp_path / "run", [example(A)])
+    result = CliRunner().invoke(app, [str(run.path), "--to", "hf", "--push", "me/thoughts"])
+    assert isinstance(result.exception, UserError)
+    assert "--push needs" in str(result.exception)
+    assert not (run.path / "exports/hf").exists()
