@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -147,7 +147,8 @@ def test_what_a_csv_writer_wrote_always_comes_back(
 ):
     out = io.StringIO()
     # Python's own writer forgets to quote a \r where lines end in \n.
-    quoting = csv.QUOTE_ALL if any("\r" in cell for row in rows for cell in row) else csv.QUOTE_MINIMAL
+    rough = any("\r" in cell for row in rows for cell in row)
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if rough else csv.QUOTE_MINIMAL
     writer = csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=quoting)
     writer.writerows([("image", "caption"), *rows])
     path = table(tmp_path_factory.mktemp("csv"), out.getvalue())
