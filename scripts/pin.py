@@ -1,6 +1,6 @@
 """Write constraints.txt from `pip freeze` of two environments: the oldest Python that is supported, and a newer one.
 
-    python scripts/pin.py OLD_FREEZE NEW_FREEZE > constraints.txt
+python scripts/pin.py OLD_FREEZE NEW_FREEZE > constraints.txt
 """
 
 import sys
@@ -9,7 +9,9 @@ from pathlib import Path
 
 def pins(path: str) -> dict[str, str]:
     """The `name==version` lines of a freeze, by normalised name."""
-    lines = [line.partition("==") for line in Path(path).read_text().splitlines() if "==" in line and line[0] != "#"]
+    lines = [
+        line.partition("==") for line in Path(path).read_text().splitlines() if "==" in line and line[0] != "#"
+    ]
     return {name.lower().replace("_", "-"): version for name, _, version in lines}
 
 

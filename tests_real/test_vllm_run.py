@@ -153,6 +153,17 @@ async def test_plain_run(recipe: Path, tmp_path: Path, note: Note) -> None:
     note(said)
 
 
+@checks("… with the asker alone, or asker and student, held to a form: unparsed replies are drops, counted as such")
+@pytest.mark.parametrize("held", [("ask.extra",), ("ask.extra", "think.extra", "think.formats")])
+async def test_loose_run(recipe: Path, tmp_path: Path, held: tuple[str, ...], note: Note) -> None:
+    run, said = run_once(recipe, tmp_path / "run", {key: GUIDED[key] for key in held})
+    note(said)
+    last = "thoughts" if len(held) == 1 else "long_thoughts"
+    verdicts = list(run.table(last).collect()["verdict"])
+    assert len(verdicts) >= 18
+    assert verdicts.count("unparsed") > len(verdicts) / 2
+
+
 @checks(
     "`lpt run` with replies held to a form by vLLM's own structured output: through all stages into both sets; "
     "running again asks nothing and writes the same bytes"

@@ -53,10 +53,20 @@ def load() -> dict[str, Result]:
 
 def keep(new: dict[str, Result]) -> None:
     """Put results in the place of those of the same tests."""
+    _write({**load(), **new})
+
+
+def _write(results: dict[str, Result]) -> None:
     path().parent.mkdir(parents=True, exist_ok=True)
     part = path().with_suffix(".part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode({**load(), **new}), indent=1))
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
     part.replace(path())
+
+
+def prune(files: set[str], tests: set[str]) -> None:
+    """Forget the results of these files' tests that there no longer are."""
+    kept = {test: result for test, result in load().items() if test in tests or test.split("::")[0] not in files}
+    _write(kept)
 
 
 def today() -> str:
@@ -66,15 +76,11 @@ def today() -> str:
 
 def page() -> str:
     """The page, from all results that are kept."""
-    rows = ""
     order = list(environments.ENVIRONMENTS)
-    for key, result in sorted(load().items(), key=lambda item: (order.index(item[1]["tool"]), item[0])):
-        if not key:
-            continue
-        said = "yes" if result["passed"] else "**no**"
-        detail = f": {_cell(result['detail'])}" if result["detail"] else ""
-        tool = environments.ENVIRONMENTS[result["tool"]].tool
-        rows += f"| {tool} | {result['version']} | {_cell(result['check'])} | {said}{detail} | {result['date']} |\n"
+    cases: dict[tuple[str, str], list[Result]] = {}
+    for result in load().values():  # in the order in which they were run
+        cases.setdefault((result["tool"], result["check"]), []).append(result)
+    rows = "".join(_row(cases[case]) for case in sorted(cases, key=lambda case: order.index(case[0])))
     built = ""
     for name in environments.ENVIRONMENTS:
         if environments.ready(name):
@@ -86,6 +92,24 @@ def page() -> str:
         else:
             built += f"| {name} | not built here | | |\n"
     return _PAGE.format(rows=rows, environments=built)
+
+
+def _row(cases: list[Result]) -> str:
+    """A line of the table: all cases of one check."""
+    first = cases[0]
+    failed = [case for case in cases if not case["passed"]]
+    said = "yes" if not failed else f"**no** ({len(failed)} of {len(cases)} cases)" if cases[1:] else "**no**"
+    said += f" ({len(cases)} cases)" if cases[1:] and not failed else ""
+    details = dict.fromkeys(case["detail"] for case in failed or cases if case["detail"])
+    tool = environments.ENVIRONMENTS[first["tool"]].tool
+    cells = (
+        tool,
+        first["version"],
+        first["check"],
+        ": ".join([said, *details]),
+        max(case["date"] for case in cases),
+    )
+    return f"| {' | '.join(map(_cell, cells))} |\n"
 
 
 def _cell(text: str) -> str:

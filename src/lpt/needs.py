@@ -53,16 +53,18 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
 def needs(recipe: Recipe, checkups: Mapping[str, Checkup]) -> list[Need]:
     """Everything that the recipe's stages and checks need, in their order."""
     found: list[Need] = []
-    for stage, settings in (
-        ("ask", recipe.ask),
-        ("questions", recipe.questions),
-        ("think", recipe.think),
-        ("think_harder", recipe.think_harder),
-    ):
-        name = settings.options_from if isinstance(settings, QuestionSettings) else settings and settings.model
-        if settings is None or name is None or name not in checkups:
+    stages: Mapping[str, AskSettings | QuestionSettings | ThinkSettings | ThinkHarderSettings | None] = {
+        "ask": recipe.ask,
+        "questions": recipe.questions,
+        "think": recipe.think,
+        "think_harder": recipe.think_harder,
+    }
+    for stage, settings in stages.items():
+        if settings is None:
             continue
-        found += _Stage(stage, checkups[name], checkups, recipe).needs(settings)
+        name = settings.options_from if isinstance(settings, QuestionSettings) else settings.model
+        if name is not None and name in checkups:
+            found += _Stage(stage, checkups[name], checkups, recipe).needs(settings)
     for check, settings_ in msgspec.structs.asdict(recipe.verify).items():
         if settings_ and settings_.model in checkups:
             desk = _Stage(f"verify.{check}", checkups[settings_.model], checkups, recipe)

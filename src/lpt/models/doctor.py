@@ -44,6 +44,7 @@ _PATIENCE = 180.0
 """Seconds for one question, retries and all: who waits longer is not well."""
 _ATTEMPTS = 2
 _WORDS = 240
+_FORBIDDEN = 5
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -104,6 +105,9 @@ class _Doctor:
         self._settings = settings
         self._endpoint: Endpoint | None = None
         self._replies: list[Reply] = []
+        self._cold = True
+        """It can be asked for a temperature of 0, so that the same question brings the same words."""
+        self._seeds_refused = ""
         self._checkup = Checkup(name=name, model=settings.model)
 
     async def examine(self, gated: Gated) -> Checkup:
@@ -138,15 +142,36 @@ class _Doctor:
             return Finding("no", _said(error))
         except Refused as error:
             self._endpoint = gated.endpoint
-            return Finding("no" if isinstance(error, Denied) else "unsure", _said(error))
+            return Finding("no", _said(error)) if isinstance(error, Denied) else await self._plainer(error)
         except (ModelError, asyncio.TimeoutError) as error:
             return Finding("no", _said(error))
         self._endpoint = gated.endpoint
         return Finding("yes")
 
+    async def _plainer(self, refusal: Refused) -> Finding:
+        """Ask without a seed, or without a temperature: some take neither, and would refuse all that follows."""
+        assert self._endpoint
+        for seed, cold in ((False, True), (True, False), (False, False)):
+            self._cold = cold
+            self._endpoint.settings = msgspec.structs.replace(
+                self._settings, sampling_seed=seed and self._settings.sampling_seed
+            )
+            try:
+                await self._ask(quiz.request(quiz.TALK, max_tokens=64))
+            except Refused:
+                continue
+            except (ModelError, asyncio.TimeoutError) as error:
+                return Finding("no", _said(error))
+            self._seeds_refused = "" if seed else _said(refusal)
+            return Finding("yes", "" if cold else "if it is not asked for a temperature of 0")
+        return Finding("no", _said(refusal))
+
     async def _ask(self, request: Request, dialect: Dialect = "continue") -> Reply:
         """One question. Without a prefill all dialects are alike."""
         assert self._endpoint
+        if not self._cold and request.sampling.temperature is not None:
+            sampling = msgspec.structs.replace(request.sampling, temperature=None)
+            request = msgspec.structs.replace(request, sampling=sampling)
         reply = await asyncio.wait_for(self._endpoint.try_out(request, dialect), _PATIENCE)
         self._replies.append(reply)
         return reply
@@ -186,6 +211,8 @@ class _Doctor:
     async def _seeds(self) -> Finding:
         if not self._settings.sampling_seed:
             return Finding("unsure", f"not sent: models.{self._name}.sampling_seed = false")
+        if self._seeds_refused:
+            return Finding("no", self._seeds_refused)
         first, again, other = [
             (await self._ask(quiz.request(quiz.TALK, temperature=1.0, max_tokens=48, seed=seed)))
             .choices[0]
@@ -203,15 +230,18 @@ class _Doctor:
         red, blue = [await self._ask(quiz.request(quiz.COLOR, images=(image,))) for image in quiz.pictures()]
         said = [reply.choices[0].joined().lower() for reply in (red, blue)]
         more = red.usage.prompt_tokens - blank.usage.prompt_tokens
-        if "red" in said[0] and "blue" in said[1] and not ("blue" in said[0] and "red" in said[1]):
+        named = [set(re.findall(r"\b(?:red|blue)\b", text)) for text in said]
+        if named == [{"red"}, {"blue"}]:
             return Finding("yes", "it named the colors of two pictures")
         if not red.usage.prompt_tokens:
             return Finding("unsure", "it named no colors, and reports no tokens to tell by")
         if more <= 0:
             return Finding("no", "the picture was left out: the prompt is no longer with it than without")
-        if said[0] != said[1]:
+        if said[0] != said[1] and self._cold:
             return Finding("yes", f"{more} tokens a picture, and other words for another; it named no colors")
-        return Finding("unsure", f"it takes pictures ({more} tokens), but said the same words about two of them")
+        return Finding(
+            "unsure", f"it takes pictures ({more} tokens), but what it says of two of them tells nothing"
+        )
 
     async def _prefill(self) -> Finding:
         """Try the way that a run would use; where that one does not continue, the others, too."""
@@ -243,11 +273,10 @@ class _Doctor:
 
     async def _counts(self) -> tuple[int, int] | None:
         """Tokens of the bare prompt, and of the words of the prefill; None where they are not told."""
-        counts = [
-            (await self._ask(quiz.request(text, max_tokens=16))).usage.prompt_tokens
-            for text in (quiz.COUNT, f"{quiz.COUNT} {quiz.BEGUN}", f"{quiz.COUNT} {quiz.BEGUN} {quiz.BEGUN}")
-        ]
-        return (counts[0], counts[2] - counts[1]) if all(counts) else None
+        # After a line end, as a turn's words stand in most templates: elsewhere they may be cut into other tokens.
+        texts = (quiz.COUNT, f"{quiz.COUNT}\n{quiz.BEGUN}", f"{quiz.COUNT}\n{quiz.BEGUN}\n{quiz.BEGUN}")
+        counts = [(await self._ask(quiz.request(text, max_tokens=16))).usage.prompt_tokens for text in texts]
+        return (counts[0], counts[2] - counts[1] - 1) if all(counts) else None
 
     async def _continues(self, way: Dialect, alone: tuple[int, int] | None) -> Finding:
         """Whether a way continues a turn: by the rest of the word, and by what the turn adds to the prompt."""
@@ -286,22 +315,27 @@ class _Doctor:
         return Finding("yes", "completions: a raw prompt, rendered here")
 
     async def _bad_words(self) -> Finding:
-        """Forbid a word that it has just said."""
+        """Forbid words that it has just said: several, since one can also be put together from other tokens."""
         free = (await self._ask(quiz.request(quiz.TALK, max_tokens=96))).choices[0].joined()
-        words = Counter(re.findall(r"\b[A-Za-z]{3,}\b", free))
+        common = Counter(re.findall(r"\b[A-Za-z]{3,}\b", free)).most_common(_FORBIDDEN)
+        words = tuple(word for word, _ in common)
         if not words:
             return Finding("unsure", "it says no words that could be forbidden")
-        word = words.most_common(1)[0][0]
-        held = (await self._ask(quiz.request(quiz.TALK, max_tokens=96, bad_words=(word,)))).choices[0].joined()
-        if re.search(rf"\b{word}\b", held):
-            return Finding("no", f'it said "{word}" although that was forbidden')
-        return Finding("yes", f'"{word}" stayed away')
+        held = (await self._ask(quiz.request(quiz.TALK, max_tokens=96, bad_words=words))).choices[0].joined()
+        said = [word for word in words if re.search(rf"\b{word}\b", held)]
+        if not said:
+            return Finding("yes", f"{len(words)} words that it likes to say stayed away")
+        if held == free or len(said) == len(words):
+            return Finding("no", f'it said "{said[0]}" although that was forbidden')
+        return Finding("unsure", f"of {len(words)} forbidden words {len(said)} came back, perhaps in other tokens")
 
     async def _structured(self) -> Finding:
         """Ask for a form that nobody would choose unasked."""
         reply = await self._ask(quiz.request(quiz.TALK, max_tokens=512, schema=quiz.SCHEMA))
         if quiz.conforms(reply.choices[0].text):
             return Finding("yes", "it held to a schema that the prompt does not mention")
+        if reply.choices[0].finish_reason == "length" and re.match(r'\s*\{\s*"surface"', reply.choices[0].text):
+            return Finding("unsure", "it began as the schema has it, and did not end in time")
         return Finding("no", "it was given a schema and did not hold to it")
 
     def _usage(self) -> Finding:

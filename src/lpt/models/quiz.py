@@ -34,8 +34,8 @@ REST = "ve"
 COLOR = "Which color fills the picture? (A) red (B) blue (C) green (D) yellow. Answer with the name of the color."
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
-    "properties": {"surface": {"enum": ["velvet", "gravel"]}, "shapes": {"type": "integer"}},
-    "required": ["surface", "shapes"],
+    "properties": {"surface": {"enum": ["velvet", "gravel"]}, "edges": {"enum": ["frayed", "waxed"]}},
+    "required": ["surface", "edges"],
     "additionalProperties": False,
 }
 
@@ -86,7 +86,7 @@ def conforms(text: str) -> bool:
         return False
     return (
         isinstance(found, dict)
-        and found.keys() == {"surface", "shapes"}
+        and found.keys() == {"surface", "edges"}
         and found["surface"] in ("velvet", "gravel")
-        and type(found["shapes"]) is int
+        and found["edges"] in ("frayed", "waxed")
     )
