@@ -1,4 +1,4 @@
-"""Write constraints.txt from `pip freeze` of two environments: the oldest Python that is supported, and a newer one.
+"""Write constraints.txt from `pip freeze` of two environments: the oldest Python supported, and a newer one.
 
 python scripts/pin.py OLD_FREEZE NEW_FREEZE > constraints.txt
 """

@@ -106,7 +106,7 @@ def _row(cases: list[Result]) -> str:
         tool,
         first["version"],
         first["check"],
-        ": ".join([said, *details]),
+        f"{said}: {'; '.join(details)}" if details else said,
         max(case["date"] for case in cases),
     )
     return f"| {' | '.join(map(_cell, cells))} |\n"
