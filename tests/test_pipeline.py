@@ -254,3 +254,13 @@ def test_samples_that_came_are_kept_when_the_rest_of_their_call_fails(start_sim,
     came = run.table("thoughts").group_by("question").len().collect()["len"].to_list()
     assert set(came) & {1, 2}
     assert sum(came) + run.failed_calls() == 3 * calm.table("questions").collect().height
+
+
+def test_a_server_that_is_down_is_named_and_the_command_fails(tmp_path: Path):
+    nowhere = small_recipe("http://127.0.0.1:9/v1", *(f"models.{name}.attempts=1" for name in MODELS), scenes=1)
+    with running(nowhere, tmp_path / "run") as child:
+        _, talk = child.communicate()
+    assert child.returncode == 3
+    assert "127.0.0.1:9" in talk
+    assert "lpt doctor" in talk
+    assert "lpt export" not in talk

@@ -25,12 +25,14 @@ def run(
     command goes on from there.
     """
     from lpt.curate.compose import compose
-    from lpt.errors import Interrupted, UserError
+    from lpt.errors import Interrupted, Unavailable, UserError
     from lpt.look import console
     from lpt.look.progress import Progress
+    from lpt.look.safe import safe
     from lpt.look.status import print_status
     from lpt.pipeline import synthesize
     from lpt.recipe import Recipe
+    from lpt.store.ledger import Ledger
 
     if until not in ("ask", "think", "think_harder"):
         raise UserError(f'--until is "{until}"; it can be ask, think or think_harder')
@@ -47,13 +49,28 @@ def run(
             made = synthesize(loaded, out, limit=limit, until=until, watcher=progress)  # type: ignore[arg-type]
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}.\nTo go on: the same command again") from None
-    compose(made)
+    try:
+        compose(made)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped while composing; nothing that was answered is lost.\nTo go on: lpt compose {out}"
+        ) from None
     print_status(made, console.data())
     failed = made.failed_calls()
     if failed:
-        talk.print(
-            f"{failed} calls failed and count as drops; the same command again asks for them anew.", style="yellow"
-        )
+        with Ledger(made.ledger_path) as ledger:
+            told = safe(ledger.last_failure())
+        talk.print(f"{failed} samples are missing because calls failed; the same command again asks for them.")
+        talk.print(f"The last one: {told}", markup=False, style="yellow")
     talk.out(f"\nSets, tables and the ledger: {out}", highlight=False)
     talk.out(f"Look at one example:         lpt show {out}", highlight=False)
-    talk.out(f"Export for a trainer:        lpt export {out} --to llamafactory", highlight=False)
+    if made.table("sft").head(1).collect().height:
+        talk.out(f"Export for a trainer:        lpt export {out} --to llamafactory", highlight=False)
+    elif until == "think_harder" and failed:
+        raise Unavailable(
+            f"the sets are empty, because {failed} samples could not be asked for. `lpt doctor {recipe}` says what "
+            "is wrong with which server",
+            kind="calls-failed",
+        )
+    elif until == "think_harder":
+        talk.print("The sets are empty: the table above says where everything left.", style="yellow")

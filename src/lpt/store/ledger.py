@@ -312,6 +312,11 @@ class Ledger:
         )
         return {(stage, outcome): count for stage, outcome, count in rows}
 
+    def last_failure(self) -> str:
+        """What the last call that failed was told, or what we said of it; empty when none failed."""
+        rows = list(self._read("SELECT error FROM calls WHERE outcome != 'ok' ORDER BY id DESC LIMIT 1"))
+        return str(rows[0][0]) if rows else ""
+
 
 _INSERT_CALL = (
     "INSERT INTO calls (stage, model, record, n, outcome, error, attempts, started, seconds,"
