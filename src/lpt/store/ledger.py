@@ -147,8 +147,8 @@ class Ledger:
         self._writer = threading.Thread(
             target=self._write_forever, args=[_connect(path)], name="ledger", daemon=True
         )
-        # The writer needs the interpreter for microseconds, some times a commit; by default a busy event loop hands it
-        # over only every 5 ms, and every reply waits for its commit (measured: a quarter of the client's rate).
+        # The writer needs the interpreter for microseconds, some times a commit; by default a busy event loop hands
+        # it over only every 5 ms, and every reply waits for its commit (measured: a quarter of the client's rate).
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._writer.start()
 
