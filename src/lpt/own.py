@@ -9,7 +9,7 @@ from lpt.captions.questions import read
 from lpt.errors import SourceError
 from lpt.records import Caption, Drop
 from lpt.store.run import Run
-from lpt.store.tables import TableWriter, read_table
+from lpt.store.tables import TableWriter, read_table, sort_table
 from lpt.synthesize.bring import Brought
 
 TABLE = "brought"
@@ -49,7 +49,8 @@ def take_in(run: Run, limit: int | None, *, captions_needed: bool) -> tuple[int,
                 drops.append(item)
             else:
                 (captions if isinstance(item, Caption) else questions).write([item])
-    asked, images = _sorted(run, TABLE, Brought, _ORDER), _sorted(run, "captions", Caption, ("image", "id"))
+    asked = sort_table(run.table_path(TABLE), Brought, *_ORDER)
+    images = sort_table(run.table_path("captions"), Caption, "image", "id")
     if asked == 0:
         raise SourceError(_why(drops))
     if captions_needed:
@@ -72,14 +73,6 @@ def _why(drops: list[Drop]) -> str:
         f"not one of the {len(drops)} rows of the question set can be used; {count} times for `{reason}`: "
         f"{first.detail}. See [questions]"
     )
-
-
-def _sorted(run: Run, name: str, kind: type[Caption] | type[Brought], by: tuple[str, ...]) -> int:
-    path = run.table_path(name)
-    frame = pl.read_parquet(path).sort(by)
-    with TableWriter(path, kind) as writer:
-        writer.write_frame(frame)
-    return frame.height
 
 
 class Desk:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-import polars as pl
 
 from lpt import own
 from lpt.captions.intake import read as read_captions
@@ -24,7 +23,7 @@ from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
 from lpt.store.ledger import Ledger
 from lpt.store.run import Run
-from lpt.store.tables import TableWriter, read_table
+from lpt.store.tables import TableWriter, read_table, sort_table
 from lpt.synthesize.bring import Own
 from lpt.synthesize.journey import Travel, Trip, Until, journey
 
@@ -150,11 +149,9 @@ def _take_in(run: Run, limit: int | None) -> tuple[int, list[Drop]]:
     path = run.table_path("captions")
     with TableWriter(path, Caption) as writer:
         writer.write(kept())
-    frame = pl.read_parquet(path).sort("image", "id")
-    with TableWriter(path, Caption) as writer:
-        writer.write_frame(frame)
+    images = sort_table(path, Caption, "image", "id")
     drops.sort(key=lambda drop: drop.id)
-    return frame.height, drops
+    return images, drops
 
 
 async def _travel(

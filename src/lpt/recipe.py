@@ -163,6 +163,11 @@ class Recipe(Section, frozen=True, kw_only=True):
                     f'verify.{name}.model is "{check.model}", but there is no [models.{check.model}]{hint}'
                 )
 
+    def used_by(self) -> dict[str, str]:
+        """Which model each stage asks, by the stages that the recipe has."""
+        stages = {"ask": self.ask, "think": self.think, "think_harder": self.think_harder}
+        return {stage: settings.model for stage, settings in stages.items() if settings}
+
     def check_models(self, until: str = "think_harder") -> None:
         """See that the stages are there up to `until`, name models that exist, and ask for what can be had.
 

@@ -47,8 +47,6 @@ def plan(
     rows = of or count_rows(loaded, Path.cwd())
     if rows is None:
         raise UserError("this source cannot be counted without reading all of it: say how many rows it has, --of N")
-    stages = {name: getattr(loaded, name) for name in ("ask", "think", "think_harder")}
-    used_by = {name: settings.model for name, settings in stages.items() if settings}
     with contextlib.ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lpt-plan-"))) / "pilot"
         if out and (out / "recipe.toml").exists():
@@ -60,7 +58,7 @@ def plan(
                 )
         ledger = Path(loaded.ledger) if loaded.ledger else folder / "ledger.sqlite"
         fresh = not ledger.exists()
-        with Progress(console.talk(), loaded.models, used_by) as progress:
+        with Progress(console.talk(), loaded.models, loaded.used_by()) as progress:
             run = synthesize(loaded, folder, limit=images, until=until, watcher=progress)  # type: ignore[arg-type]
         made = estimate(run, rows, min(images, rows), exact=fresh)
     if json:

@@ -39,13 +39,8 @@ def run(
     loaded = Recipe.load(recipe, set_ or [])
     loaded.check_models(until)
     talk = console.talk()
-    used_by = {
-        stage: settings.model
-        for stage, settings in (("ask", loaded.ask), ("think", loaded.think), ("think_harder", loaded.think_harder))
-        if settings
-    }
     try:
-        with Progress(talk, loaded.models, used_by) as progress:
+        with Progress(talk, loaded.models, loaded.used_by()) as progress:
             made = synthesize(loaded, out, limit=limit, until=until, watcher=progress)  # type: ignore[arg-type]
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}.\nTo go on: the same command again") from None
