@@ -30,7 +30,7 @@ from lpt.look.noise import mislabelled
 from lpt.pipeline import synthesize
 from lpt.recipe import Recipe
 from lpt.store.run import Run
-from lpt.verification import verify_run
+from lpt.verification import verify
 
 ROLES = ("asker", "student", "reasoner", "expert", "judge")
 WRONG = (0.03, 0.1, 0.2)
@@ -101,7 +101,7 @@ def disagree(folder: Path, scenes: int) -> list[dict[str, Any]]:
                 ledger = f'ledger="{folder}/disagree-{wrong}.db"'
                 asked = recipe(url, scenes, f"verify.disagree.model={who}", ledger)
                 path = folder / f"disagree-{wrong}-{who}"
-                run = verify_run(synthesize(asked, path, until="ask"))
+                run = verify(synthesize(asked, path, until="ask"))
             judged = values(run, "disagree")
             bad = mislabelled(run) & set(judged)
             accuracy = 1 - score({r for r, v in judged.items() if v > 0}, bad, set(judged))["good_lost"]
@@ -120,7 +120,7 @@ def blind(folder: Path, scenes: int) -> list[dict[str, Any]]:
     for samples in (4, 8):
         with sim(giveaway=0.15) as url:
             asked = recipe(url, scenes, "verify.blind.model=student", f"verify.blind.samples={samples}")
-            run = verify_run(synthesize(asked, folder / f"blind-{samples}", until="ask"))
+            run = verify(synthesize(asked, folder / f"blind-{samples}", until="ask"))
         judged = values(run, "blind")
         options = run.table("questions").select("id", "options").collect()
         bad = {id_ for id_, texts in options.iter_rows() if sum(text.endswith(".") for text in texts) == 1}
@@ -153,7 +153,7 @@ def inconsistent(folder: Path, scenes: int) -> list[dict[str, Any]]:
                 f'models.judge.version="{misread}"',
                 f"verify.consistency.temperature={0.7 if samples > 1 else 0.0}",
             )
-            run = verify_run(synthesize(recipe(url, scenes, *asks, *told), folder / f"inconsistent-{share}"))
+            run = verify(synthesize(recipe(url, scenes, *asks, *told), folder / f"inconsistent-{share}"))
         judged = values(run, "consistency")
         names = {name: id_ for id_, name in identities(run)}
         bad = {names[key] for key, letter in stated(run).items() if truth.get(key, letter) != letter} & set(judged)

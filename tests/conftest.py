@@ -30,10 +30,10 @@ class Sim:
         self.log = log
 
     def requests(self) -> list[dict[str, object]]:
-        """Every request that it was sent, as it logged them."""
-        return (
-            [msgspec.json.decode(line) for line in self.log.read_bytes().splitlines()] if self.log.exists() else []
-        )
+        """Every request that it was sent, as it logged them; a line that is still being written is left out."""
+        if not self.log.exists():
+            return []
+        return [msgspec.json.decode(line) for line in self.log.read_bytes().split(b"\n")[:-1]]
 
 
 @contextlib.contextmanager

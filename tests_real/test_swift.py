@@ -9,7 +9,7 @@ import pytest
 
 from conftest import INSIDE, call
 from exported import Row, lpt, rows, said
-from lpt.export import EXPORTERS
+from lpt.exports import EXPORTERS
 from lpt.records import Example
 from lpt.store.run import Run
 

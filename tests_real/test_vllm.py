@@ -22,7 +22,7 @@ from lpt.models import dialects, probe
 from lpt.models.base import Image, Message
 from lpt.models.dialects import Dialect
 from lpt.models.launch import Launched
-from lpt.synthesize import ask as stage_ask
+from lpt.synthesis import ask as stage_ask
 
 pytestmark = pytest.mark.tool("vllm")
 checks = pytest.mark.checks

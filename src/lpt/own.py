@@ -10,7 +10,7 @@ from lpt.errors import SourceError
 from lpt.records import Caption, Drop
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter, read_table, sort_table
-from lpt.synthesize.bring import Brought
+from lpt.synthesis.bring import Brought
 
 TABLE = "brought"
 """Beside the tables of records: the questions as their source has them, by image and caption."""

@@ -24,8 +24,8 @@ from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
 from lpt.store.ledger import Ledger
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter, read_table, sort_table
-from lpt.synthesize.bring import Own
-from lpt.synthesize.journey import Travel, Trip, Until, journey
+from lpt.synthesis.bring import Own
+from lpt.synthesis.journey import Travel, Trip, Until, journey
 
 
 class Watcher(Protocol):

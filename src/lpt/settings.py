@@ -131,7 +131,7 @@ class AskSettings(SampledSettings, frozen=True, kw_only=True):
     questions: Positive = 8
     """How many questions are asked for an image (the published sample has 7-8)."""
     prompt: str | None = None
-    """A prompt file of your own, in place of `lpt/synthesize/prompts/ask.txt`."""
+    """A prompt file of your own, in place of `lpt/synthesis/prompts/ask.txt`."""
     structured: bool = True
     """Ask for JSON by schema. Off: tagged text, as the paper."""
     reparse: bool = True
@@ -179,7 +179,7 @@ class QuestionSettings(SampledSettings, frozen=True, kw_only=True):
     options_from: str | None = None
     """A model that gives open questions three wrong options. None: a question without options is dropped."""
     prompt: str | None = None
-    """A prompt file of your own, in place of `lpt/synthesize/prompts/options.txt`."""
+    """A prompt file of your own, in place of `lpt/synthesis/prompts/options.txt`."""
     structured: bool = True
     """Ask `options_from` for JSON by schema. Off: a line an option."""
     max_tokens: Positive = 512
@@ -194,7 +194,7 @@ class ThinkSettings(SampledSettings, frozen=True, kw_only=True):
     formats: Annotated[tuple[AnswerFormat, ...], Meta(min_length=1)] = ANSWER_FORMATS
     """The answer formats that are drawn from."""
     prompt: str | None = None
-    """A system prompt file of your own, in place of `lpt/synthesize/prompts/think.txt`."""
+    """A system prompt file of your own, in place of `lpt/synthesis/prompts/think.txt`."""
     prefill: str = ""
     """A start of the assistant turn that the student is given, such as `<think>` (the published code's)."""
     top_p: Share = 0.8
@@ -216,7 +216,7 @@ class ThinkHarderSettings(SampledSettings, frozen=True, kw_only=True):
     opening: str = "<think>\n"
     """What the continued turn begins with: the tag that the reasoner's own template would have put there."""
     prompt: str | None = None
-    """A prompt file of your own, in place of `lpt/synthesize/prompts/think_harder.txt`."""
+    """A prompt file of your own, in place of `lpt/synthesis/prompts/think_harder.txt`."""
     top_p: Share = 0.8
     top_k: Count = 50
     repetition_penalty: Annotated[float, Meta(ge=0)] = 1.05

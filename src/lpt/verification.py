@@ -14,7 +14,8 @@ from typing import Protocol, TypeVar
 import msgspec
 import polars as pl
 
-from lpt.curate import candidates, filters, verify
+from lpt.curate import candidates, filters
+from lpt.curate import verify as asking
 from lpt.curate.verify import Asked, Trace
 from lpt.errors import Interrupted, RunError, UserError
 from lpt.models.base import Image
@@ -27,7 +28,7 @@ from lpt.settings import VerifySettings
 from lpt.store.ledger import Ledger
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter, scan_table
-from lpt.synthesize.journey import journey, together
+from lpt.synthesis.journey import journey, together
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -56,7 +57,7 @@ class _Case(msgspec.Struct, frozen=True):
     traces: list[tuple[Trace, Question]]
 
 
-def verify_run(
+def verify(
     run: Run, recipe: Recipe | None = None, *, checks: Sequence[Check] = (), watcher: Watcher | None = None
 ) -> Run:
     """Ask models about a run's questions and long thoughts, and write what they said to its table `judgements`.
@@ -139,7 +140,7 @@ class _Judge:
         self._watcher = watcher
         self._prepare = preparer(run)
         for check in checks:  # a prompt file that cannot be used is told before anything is asked
-            verify.template(check, getattr(self._settings, check))
+            asking.template(check, getattr(self._settings, check))
 
     async def __call__(self, case: _Case, rank: int) -> list[Judgement]:
         """Everything that is judged about one image, in the order of the table."""
@@ -149,15 +150,15 @@ class _Judge:
         if (disagree := self._settings.disagree) and image:
             asked = self._asked(disagree.model, rank)
             if isinstance(image, Image):
-                ways += [verify.disagree(asked, question, image, disagree) for question in case.questions]
+                ways += [asking.disagree(asked, question, image, disagree) for question in case.questions]
             else:  # its file has gone: nobody can be asked
-                made += [verify.failed("disagree", question, asked) for question in case.questions]
+                made += [asking.failed("disagree", question, asked) for question in case.questions]
         if (blind := self._settings.blind) and "blind" in self._checks:
             asked = self._asked(blind.model, rank)
-            ways += [verify.blind(asked, question, blind) for question in case.questions]
+            ways += [asking.blind(asked, question, blind) for question in case.questions]
         if (consistency := self._settings.consistency) and "consistency" in self._checks:
             asked = self._asked(consistency.model, rank)
-            ways += [verify.consistency(asked, trace, question, consistency) for trace, question in case.traces]
+            ways += [asking.consistency(asked, trace, question, consistency) for trace, question in case.traces]
         for judgement in made:
             self._tell(judgement)
         made += await together([self._told(way) for way in ways])

@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from lpt.curate import verify
+from lpt.curate import verify as asking
 from lpt.curate.compose import compose
 from lpt.curate.filters import DEFAULT
 from lpt.curate.funnel import check
@@ -18,7 +18,7 @@ from lpt.recipe import Recipe
 from lpt.records import Judgement
 from lpt.store.ledger import Ledger
 from lpt.store.run import Run
-from lpt.verification import verify_run
+from lpt.verification import verify
 from tests.conftest import Sim, small_recipe
 
 ALL = ("verify.blind.model=student", "verify.disagree.model=expert", "verify.consistency.model=judge")
@@ -56,7 +56,7 @@ def verified(module_sim: Sim, tmp_path_factory: pytest.TempPathFactory) -> Run:
     path = tmp_path_factory.mktemp("verified") / "run"
     run = synthesize(recipe(module_sim.url), path)
     compose(run)
-    return verify_run(run)
+    return verify(run)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_asking_again_is_free_and_gives_the_same_bytes_in_any_order(verified: Ru
     again = copy()
     again.table_path("judgements").unlink()
     slow = msgspec.structs.replace(again.recipe, run=msgspec.structs.replace(again.recipe.run, images_in_flight=1))
-    verify_run(again, slow)
+    verify(again, slow)
     assert table(again) == table(verified)
     assert len(module_sim.requests()) == before
 
@@ -108,7 +108,7 @@ def test_a_check_that_is_not_asked_for_keeps_its_judgements(verified: Run, modul
     run = copy()
     more = Recipe.parse(run.recipe.toml(), overrides=("verify.blind.samples=8",))
     before = len(module_sim.requests())
-    run = verify_run(run, more, checks=("blind",))
+    run = verify(run, more, checks=("blind",))
     assert {len(said.split()) for said in judgements(run, "blind")["said"]} == {8}
     for name in ("disagree", "consistency"):
         assert judgements(run, name).equals(judgements(verified, name))
@@ -182,13 +182,13 @@ def test_judges_that_fail_are_counted_and_asked_again(copy, start_sim, tmp_path:
         made: Recipe = msgspec.structs.replace(fresh, models=models)
         return made
 
-    run = verify_run(run, at(broken.url))
+    run = verify(run, at(broken.url))
     assert set(judgements(run)["outcome"]) == {"failed"}
     assert judgements(run)["value"].null_count() == judgements(run).height
     compose(run)
     assert not {"blind", "disagree", "inconsistent"} & set(run.table("drops").collect()["reason"])
     assert sum(count.failed for count in judged(run)) == judgements(run).height
-    assert table(verify_run(run, at(url))) == clean
+    assert table(verify(run, at(url))) == clean
 
 
 def test_a_judge_that_cannot_be_read_is_unparsed(start_sim, copy, tmp_path: Path):
@@ -196,7 +196,7 @@ def test_a_judge_that_cannot_be_read_is_unparsed(start_sim, copy, tmp_path: Path
     run = copy(filters=("inconsistent",))
     models = {name: msgspec.structs.replace(m, url=mute.url) for name, m in run.recipe.models.items()}
     other = msgspec.structs.replace(run.recipe, models=models, ledger=str(tmp_path / "other.sqlite"))
-    run = verify_run(run, other, checks=("consistency",))
+    run = verify(run, other, checks=("consistency",))
     assert set(judgements(run, "consistency")["outcome"]) == {"unparsed"}
     assert next(count for count in judged(run) if count.check == "consistency").unparsed > 0
 
@@ -205,7 +205,7 @@ def test_an_image_that_has_gone_fails_its_disagreement_only(copy):
     run = copy()
     for file in run.images.iterdir():
         file.unlink()
-    run = verify_run(run)
+    run = verify(run)
     assert set(judgements(run, "disagree")["outcome"]) == {"failed"}
     assert set(judgements(run, "blind")["outcome"]) == {"judged"}
 
@@ -213,18 +213,18 @@ def test_an_image_that_has_gone_fails_its_disagreement_only(copy):
 def test_what_cannot_be_done_is_said(sim: Sim, tmp_path: Path, copy):
     bare = small_recipe(sim.url, scenes=1)
     with pytest.raises(RecipeError, match="no check to make"):
-        verify_run(Run.create(tmp_path / "bare", bare))
+        verify(Run.create(tmp_path / "bare", bare))
     with pytest.raises(RecipeError, match=r"verify.blind.model.*did you mean `student`"):
-        verify_run(Run.create(tmp_path / "bare", small_recipe(sim.url, "verify.blind.model=studnt")))
+        verify(Run.create(tmp_path / "bare", small_recipe(sim.url, "verify.blind.model=studnt")))
     with pytest.raises(RunError, match="nothing to verify"):
-        verify_run(Run.create(tmp_path / "bare", small_recipe(sim.url, "verify.blind.model=student")))
+        verify(Run.create(tmp_path / "bare", small_recipe(sim.url, "verify.blind.model=student")))
     only = small_recipe(sim.url, "verify.blind.model=student")
     with pytest.raises(UserError, match=r"\[verify.disagree\]"):
-        verify_run(copy(), only, checks=("disagree",))
+        verify(copy(), only, checks=("disagree",))
     prompt = tmp_path / "mine.txt"
     prompt.write_text("Guess.")
     with pytest.raises(RecipeError, match=r"verify.blind.prompt.*\{question\}"):
-        verify_run(copy(), small_recipe(sim.url, "verify.blind.model=student", f'verify.blind.prompt="{prompt}"'))
+        verify(copy(), small_recipe(sim.url, "verify.blind.model=student", f'verify.blind.prompt="{prompt}"'))
 
 
 def test_stopped_it_leaves_the_judgements_as_they_were(copy, monkeypatch: pytest.MonkeyPatch):
@@ -234,9 +234,9 @@ def test_stopped_it_leaves_the_judgements_as_they_were(copy, monkeypatch: pytest
     async def broken(*_: object) -> Judgement:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr(verify, "consistency", broken)
+    monkeypatch.setattr(asking, "consistency", broken)
     with pytest.raises(RuntimeError):
-        verify_run(run)
+        verify(run)
     assert table(run) == before
     assert not [file for file in (run.path / "tables").iterdir() if "judged" in file.name]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lpt.curate.compose import compose
 from lpt.curate.funnel import check, funnel
 from lpt.errors import RunError, SourceError
-from lpt.export import export
+from lpt.exports import export
 from lpt.imports import conversations, presented
 from lpt.imports.conversations import Turns
 from lpt.imports.lpt30k import import_lpt30k

@@ -17,8 +17,8 @@ from lpt.captions.listing import Namer, Picture, image_in
 from lpt.captions.paths import shown
 from lpt.records import Caption, Drop, digest
 from lpt.settings import KEPT, QuestionSettings
-from lpt.synthesize.bring import Brought, Unread
-from lpt.synthesize.bring import read as read_cells
+from lpt.synthesis.bring import Brought, Unread
+from lpt.synthesis.bring import read as read_cells
 
 
 class _Asking(Row, frozen=True):

@@ -56,7 +56,7 @@ def export(
     from rich.progress import Progress
 
     from lpt.curate.funnel import funnel
-    from lpt.export import export as write
+    from lpt.exports import export as write
     from lpt.look import console
     from lpt.store.run import Run
 

@@ -27,7 +27,7 @@ def grade(
     import msgspec
 
     from lpt.errors import UserError
-    from lpt.synthesize import grade as grader
+    from lpt.synthesis import grade as grader
 
     class Line(msgspec.Struct):
         output: str

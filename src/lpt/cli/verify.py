@@ -35,7 +35,7 @@ def verify(
     from lpt.recipe import Recipe
     from lpt.records import CHECKS
     from lpt.store.run import Run
-    from lpt.verification import verify_run
+    from lpt.verification import verify as verify_run
 
     chosen = [name for name in CHECKS if not check or name in check]
     if unknown := [name for name in check or [] if name not in CHECKS]:

@@ -24,8 +24,8 @@ from lpt.errors import ModelError
 from lpt.models.base import Choice, Image, Message, Model, Request, Sampling, seed_of
 from lpt.records import LETTERS, Check, Judgement, Outcome, Question, digest
 from lpt.settings import BlindSettings, CheckSettings, ConsistencySettings, DisagreeSettings
-from lpt.synthesize import grade, present, prompts
-from lpt.synthesize.journey import together
+from lpt.synthesis import grade, present, prompts
+from lpt.synthesis.journey import together
 
 NEITHER = "The thoughts come to none of these, or end undecided"
 FAILED, UNREADABLE, NONE = "!", "?", "-"

@@ -25,10 +25,10 @@ from lpt.records import Caption, Drop, LongThought, Question, Thought, digest
 from lpt.settings import CaptionSettings
 from lpt.store.run import Run
 from lpt.store.tables import TABLES, write_table
-from lpt.synthesize import grade
-from lpt.synthesize.think import useless as useless_thought
-from lpt.synthesize.think_harder import continuation
-from lpt.synthesize.think_harder import useless as useless_long
+from lpt.synthesis import grade
+from lpt.synthesis.think import useless as useless_thought
+from lpt.synthesis.think_harder import continuation
+from lpt.synthesis.think_harder import useless as useless_long
 
 CAPTIONS = "docci_descriptions.jsonlines"
 QUESTIONS = "docci_mcq.csv"

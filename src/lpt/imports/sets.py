@@ -22,7 +22,7 @@ from lpt.records import Caption, Drop, Example, Pair, Question, Split, Stage, di
 from lpt.settings import CaptionSettings
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter
-from lpt.synthesize import grade
+from lpt.synthesis import grade
 
 _TABLES: dict[str, Any] = {
     "captions": Caption,

@@ -20,6 +20,7 @@ import polars as pl
 
 from lpt.errors import RunError
 from lpt.recipe import Recipe
+from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Thought
 from lpt.settings import KEPT
 from lpt.store.tables import TABLES, empty_frame, read_table, scan_table
 
@@ -121,6 +122,34 @@ class Run:
         path = self.table_path(name)
         if path.exists():
             yield from read_table(path, kind)
+
+    def captions(self) -> Iterator[Caption]:
+        """What came in: one record an image."""
+        return self.records("captions", Caption)
+
+    def questions(self) -> Iterator[Question]:
+        """What was asked about the images."""
+        return self.records("questions", Question)
+
+    def thoughts(self) -> Iterator[Thought]:
+        """What the student thought, graded."""
+        return self.records("thoughts", Thought)
+
+    def long_thoughts(self) -> Iterator[LongThought]:
+        """What the reasoner made of the student's thoughts, graded."""
+        return self.records("long_thoughts", LongThought)
+
+    def drops(self) -> Iterator[Drop]:
+        """What left on the way, each with its stage and reason."""
+        return self.records("drops", Drop)
+
+    def sft(self) -> Iterator[Example]:
+        """The SFT set, once composed."""
+        return self.records("sft", Example)
+
+    def preferences(self) -> Iterator[Pair]:
+        """The preference set, once composed."""
+        return self.records("preferences", Pair)
 
     def failed_calls(self) -> int:
         """How many samples the run lacks because a call failed: asking again may bring them."""

@@ -1,1 +1,1 @@
-"""What the checks of `lpt verify` say, as text files; read by `lpt.synthesize.prompts.load`."""
+"""What the checks of `lpt verify` say, as text files; read by `lpt.synthesis.prompts.load`."""

@@ -1,0 +1,270 @@
+"""One image's way through the three stages, and the way of many at once.
+
+An image fans out as it goes: questions, thoughts on each, long thoughts after each cue. There are no barriers
+between stages; many images travel at once, each model's own capacity is the gate, and at the gate the oldest
+image goes first. Images set out in the order of their hashes and arrive about so; a small buffer puts them into
+exact order, so that tables are written as they will stand and memory stays bounded, whatever the size of the run.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from typing import Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from lpt.errors import Interrupted, ModelError
+from lpt.models.base import Image, Model
+from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
+from lpt.settings import AskSettings, ThinkHarderSettings, ThinkSettings
+from lpt.synthesis import bring
+from lpt.synthesis.ask import Asked, ask
+from lpt.synthesis.ask import template as ask_template
+from lpt.synthesis.bring import Brought, Own
+from lpt.synthesis.think import system, think
+from lpt.synthesis.think_harder import cues, think_harder
+from lpt.synthesis.think_harder import template as think_harder_template
+
+Until: TypeAlias = Literal["ask", "think", "think_harder"]
+Sent = TypeVar("Sent")
+Made = TypeVar("Made")
+
+
+class Trip(msgspec.Struct):
+    """What one image's journey brought, in the order of the tables."""
+
+    caption: Caption
+    questions: list[Question] = []
+    thoughts: list[Thought] = []
+    long_thoughts: list[LongThought] = []
+    drops: list[Drop] = []
+
+    def sort(self) -> "Trip":
+        """Put everything into the order of the tree, whatever the order of arrival."""
+        question = {q.id: i for i, q in enumerate(sorted(self.questions, key=lambda q: q.index))}
+        self.questions.sort(key=lambda q: q.index)
+        self.thoughts.sort(key=lambda t: (question[t.question], t.index))
+        thought = {t.id: i for i, t in enumerate(self.thoughts)}
+        # Cues were asked for in the order of the recipe, and list.sort is stable.
+        self.long_thoughts.sort(key=lambda t: thought[t.thought])
+        self.drops.sort(key=lambda drop: (drop.stage, drop.id))
+        return self
+
+
+class Travel:
+    """Knows the three stages, their models and their order; takes one image through them."""
+
+    def __init__(
+        self,
+        models: dict[str, Model],
+        ask_settings: AskSettings | None,
+        think_settings: ThinkSettings,
+        think_harder_settings: ThinkHarderSettings | None,
+        *,
+        own: Own | None = None,
+        seed: int,
+        until: Until = "think_harder",
+        prepare: Callable[[Caption], Awaitable[Image | Drop]],
+        tell: Callable[[Stage, int, int], None] = lambda _stage, _made, _dropped: None,
+    ) -> None:
+        self._models = models
+        self._ask = ask_settings
+        self._own = own
+        self._think = think_settings
+        self._harder = think_harder_settings
+        self._seed = seed
+        self._until = until
+        self._prepare = prepare
+        self._tell = tell
+        self._system = system(think_settings)
+        # A prompt file that cannot be used is told before anything is asked.
+        if ask_settings:
+            ask_template(ask_settings)
+        if own:
+            bring.template(own.settings)
+        if think_harder_settings:
+            think_harder_template(think_harder_settings)
+
+    async def __call__(self, caption: Caption, rank: int) -> Trip:
+        """Take one captioned image all the way.
+
+        A call that fails costs its own branch and becomes drops; an error that would befall every other image
+        (`fatal`), and the wish to stop, end the journey.
+        """
+        trip = Trip(caption)
+        image = await self._prepare(caption)
+        brought = self._own.of(caption) if self._own else []
+        if isinstance(image, Drop):
+            lost = [bring.drop(item, image.reason, image.detail) for item in brought] if self._own else [image]
+            self._note(trip, "ask", 0, lost)
+            return trip
+        if self._own:
+            trip.questions, drops = await self._bring(caption, brought, self._own, rank)
+        else:
+            assert self._ask, "a run without questions of its own asks for them"
+            model = self._models[self._ask.model]
+            asked = ask(model, caption, self._ask, self._think, self._system, seed=self._seed, rank=rank)
+            trip.questions, drops = await self._or_failed(asked, "ask", caption.id, caption.image, 1)
+        self._note(trip, "ask", len(trip.questions), drops)
+        if self._until != "ask":
+            await together(self._answer(trip, question, image, rank) for question in trip.questions)
+        return trip.sort()
+
+    async def _bring(
+        self, caption: Caption, brought: list[Brought], own: Own, rank: int
+    ) -> tuple[list[Question], list[Drop]]:
+        """The questions that were brought along, as they will be shown; open ones are given options first."""
+
+        async def complete(item: Brought) -> tuple[int, Asked | Drop]:
+            model = self._models[own.settings.options_from or ""]
+            try:
+                made = bring.complete(model, item, caption, own.settings, seed=self._seed, rank=rank)
+                return item.index, await made
+            except ModelError as error:
+                if error.fatal:
+                    raise
+                return item.index, bring.drop(item, "call-failed", error.kind)
+
+        completed = dict(await together(complete(item) for item in brought if not item.options))
+        options = {index: made for index, made in completed.items() if isinstance(made, Asked)}
+        drops = [made for made in completed.values() if isinstance(made, Drop)]
+        questions, unsound = bring.check(brought, options, caption, self._think, self._system, self._seed)
+        return questions, drops + unsound
+
+    async def _answer(self, trip: Trip, question: Question, image: Image, rank: int) -> None:
+        thought_of = think(
+            self._models[self._think.model], question, image, self._think, seed=self._seed, rank=rank
+        )
+        samples = self._think.samples
+        thoughts, drops = await self._or_failed(thought_of, "think", question.id, question.image, samples)
+        trip.thoughts += thoughts
+        useless = {drop.record for drop in drops}
+        self._note(trip, "think", len(thoughts) - len(useless & {t.id for t in thoughts}), drops)
+        if self._until != "think":
+            caption = trip.caption.text
+            useful = [thought for thought in thoughts if thought.id not in useless]
+            if not caption:  # an image of one's own question set that came without one
+                lost = [Drop.make("think_harder", thought.id, thought.image, "no-caption") for thought in useful]
+                self._note(trip, "think_harder", 0, lost)
+                return
+            await together(self._continue(trip, thought, question, caption, rank) for thought in useful)
+
+    async def _continue(self, trip: Trip, thought: Thought, question: Question, caption: str, rank: int) -> None:
+        assert self._harder, "check_models has seen to it"
+        # The cues of one thought leave together: what they share stands in the server's prefix cache.
+        by_cue = await together(
+            self._or_failed(
+                think_harder(
+                    self._models[self._harder.model],
+                    thought,
+                    question,
+                    caption,
+                    cue,
+                    self._harder,
+                    seed=self._seed,
+                    rank=rank,
+                ),
+                "think_harder",
+                thought.id,
+                thought.image,
+                self._harder.samples,
+                cue,
+            )
+            for cue in cues(self._harder)
+        )
+        for longs, drops in by_cue:
+            trip.long_thoughts += longs
+            useless = {drop.record for drop in drops} & {long.id for long in longs}
+            self._note(trip, "think_harder", len(longs) - len(useless), drops)
+
+    async def _or_failed(
+        self,
+        made: Awaitable[tuple[list[Made], list[Drop]]],
+        stage: Stage,
+        parent: str,
+        image: str,
+        samples: int,
+        detail: str = "",
+    ) -> tuple[list[Made], list[Drop]]:
+        """What a stage made, or a drop for each sample that a failed call leaves out."""
+        try:
+            return await made
+        except ModelError as error:
+            if error.fatal:
+                raise
+            about = f"{error.kind} {detail}".strip()
+            return [], [
+                Drop.make(stage, parent, image, "call-failed", about, index=index) for index in range(samples)
+            ]
+
+    def _note(self, trip: Trip, stage: Stage, kept: int, drops: list[Drop]) -> None:
+        trip.drops += drops
+        self._tell(stage, kept, len(drops))
+
+
+async def together(ways: Iterable[Awaitable[Made]]) -> list[Made]:
+    """Go all ways at once.
+
+    When one is interrupted, the others still come to their own end: a call that is out is paid for, and its
+    reply is kept. Any other error ends them.
+    """
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    pending = set(tasks)
+    try:
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                if not isinstance(task.exception(), Interrupted):
+                    task.result()
+        return [task.result() for task in tasks]
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # all: an error that nobody fetches is a noise at exit
+
+
+async def journey(
+    captions: Iterator[Sent], travel: Callable[[Sent, int], Awaitable[Made]], *, in_flight: int
+) -> AsyncGenerator[Made, None]:
+    """Take many images through, `in_flight` at once, and yield their trips in the order of the captions.
+
+    When a journey is interrupted, those that had come through are still yielded, in order; then Interrupted is
+    raised. Any other error is raised at once.
+    """
+    running: dict[asyncio.Task[Made], int] = {}
+    arrived: dict[int, Made] = {}
+    head = 0  # the first rank that has not been yielded
+    sent = 0
+    interrupted = False
+    source = enumerate(captions)
+    exhausted = False
+    try:
+        while True:
+            # One slow image holds back the table, not the others: they may run ahead of it, within reason.
+            while not (exhausted or interrupted) and len(running) < in_flight and sent - head < 4 * in_flight:
+                try:
+                    rank, caption = next(source)
+                except StopIteration:
+                    exhausted = True
+                    break
+                running[asyncio.ensure_future(travel(caption, rank))] = rank
+                sent = rank + 1
+            if not running:
+                break
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                rank = running.pop(task)
+                try:
+                    arrived[rank] = task.result()
+                except Interrupted:
+                    interrupted = True
+            while head in arrived:
+                yield arrived.pop(head)
+                head += 1
+        for rank in sorted(arrived):
+            yield arrived[rank]
+        if interrupted:
+            raise Interrupted("stopped; what was answered is kept")
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

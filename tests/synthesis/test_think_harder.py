@@ -1,0 +1,197 @@
+"""Stage 3: the student's words, untouched, then the cue; the reasoner goes on from there."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpt.models.base import Choice, Request
+from lpt.records import Drop, LongThought, Thought, digest
+from lpt.settings import ThinkHarderSettings
+from lpt.synthesis.think_harder import continuation, cues, opening, think_harder
+from tests.scripted import Scripted, question, thought
+
+CAPTION = "A BLUE car stands before a red door."
+GOES_ON = " the Car is Blue.</think>\n<answer>(B)</answer>"
+
+
+async def harder(
+    says: Any, *, of: Thought | None = None, cue: str = "Wait,", **settings: Any
+) -> tuple[list[LongThought], list[Drop], Request]:
+    model = Scripted(says)
+    given = ThinkHarderSettings(model="reasoner", **{"samples": 1, "joints": ("\n",), **settings})
+    longs, drops = await think_harder(model, of or thought(), question(), CAPTION, cue, given, seed=0, rank=2)
+    (request,) = model.requests
+    return longs, drops, request
+
+
+async def test_the_turn_that_is_handed_over_is_opening_thought_joint_and_cue() -> None:
+    (long,), drops, request = await harder(GOES_ON)
+    assert request.prefill == "<think>\nThe Car is RED.\nWait,"
+    assert (long.prefix, long.joint, long.cue) == ("The Car is RED.", "\n", "Wait,")
+    assert long.continuation == " the Car is Blue."
+    assert request.prefill.endswith(long.prefix + long.joint + long.cue)
+    assert long.added == "\nWait, the Car is Blue."
+    assert (long.before, long.verdict, long.letter, long.answer, long.format_ok) == (
+        "wrong",
+        "correct",
+        "B",
+        "(B)",
+        True,
+    )
+    assert long.text == GOES_ON
+    assert drops == []
+
+
+async def test_the_reasoner_reads_the_caption_and_the_question_as_the_student_saw_it() -> None:
+    _, _, request = await harder(GOES_ON, samples=3, bad_words=("caption",))
+    (message,) = request.messages
+    assert message.role == "user"
+    assert message.images == ()
+    assert message.text.index(CAPTION) < message.text.index(question().prompt), "what is shared by more comes first"
+    assert "RED" not in message.text, "the thought is in the turn that is continued"
+    assert (request.n, request.rank, request.affinity, request.record) == (3, 2, question().image, thought().id)
+    assert (request.sampling.top_k, request.sampling.bad_words) == (50, ("caption",))
+
+
+anywords = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@given(
+    words=anywords,
+    cue=anywords,
+    joint=st.sampled_from(["\n", " ", "\n\n"]),
+    start=st.sampled_from(["<think>\n", ""]),
+)
+def test_a_turn_never_ends_in_white_space_and_the_students_words_are_untouched(
+    words: str, cue: str, joint: str, start: str
+) -> None:
+    settings = ThinkHarderSettings(model="m", cues=(cue,), joints=(joint,), opening=start)
+    (sent,) = cues(settings)
+    prefix, used, prefill = opening(thought(thought=words.strip()), sent, settings, 0)
+    assert prefill == prefill.rstrip()
+    assert prefix == words.strip()
+    assert sent == cue.rstrip(), "a record says what was sent"
+    assert prefill == f"{start}{prefix}{used}{sent}".rstrip()
+    assert used == (joint if sent else "")
+
+
+def test_joints_are_drawn_for_each_thought_and_cue() -> None:
+    settings = ThinkHarderSettings(model="m")
+    drawn = {
+        (name, cue): opening(thought(id=digest(name)), cue, settings, 0)[1]
+        for name in range(40)
+        for cue in ("Wait,", "Hmm,")
+    }
+    assert set(drawn.values()) == {"\n", " "}
+    assert any(drawn[name, "Wait,"] != drawn[name, "Hmm,"] for name in range(40))
+    assert opening(thought(), "Wait,", settings, 0) == opening(thought(), "Wait,", settings, 0)
+
+
+async def test_an_empty_cue_continues_without_one() -> None:
+    (long,), _, request = await harder(" But the Car is Blue.</think><answer>(B)</answer>", cue="")
+    assert request.prefill == "<think>\nThe Car is RED."
+    assert (long.joint, long.cue, long.added) == ("", "", " But the Car is Blue.")
+
+
+async def test_from_scratch_there_is_neither_prefix_nor_cue() -> None:
+    assert cues(ThinkHarderSettings(model="m", prefix="none")) == ("",)
+    (long,), drops, request = await harder("\nI see Blue.</think><answer>(B)</answer>", cue="", prefix="none")
+    assert request.prefill == "<think>"
+    assert (long.prefix, long.joint, long.cue, long.continuation) == ("", "", "", "I see Blue.")
+    assert long.verdict == "correct"
+    assert drops == []
+    _, _, bare = await harder("x", cue="", prefix="none", opening="")
+    assert bare.prefill is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "added"),
+    [
+        (" let me look.</think> <answer>(B)</answer>", " let me look."),
+        ("let me look.</think> <answer>(B)</answer>", " let me look."),
+        ("\nLet me look. \n\n</think>", "\nLet me look."),
+        (" let me", " let me"),
+        (" so (B). <answer>(B)</answer>", " so (B)."),
+        (" so.</thinking><answer>(B)</answer>", " so."),
+        ("... no.</think>x", "... no."),
+        ("\u8ba9\u6211\u770b\u3002</think>", "\u8ba9\u6211\u770b\u3002"),
+        ("\u00c9l es.</think>", " \u00c9l es."),
+        ("</think><answer>(B)</answer>", ""),
+        ("<answer>(B)</answer>", ""),
+        ("", ""),
+        ("  \n", ""),
+    ],
+)
+def test_a_continuation_ends_where_the_thought_is_closed(reply: str, added: str) -> None:
+    assert continuation(reply, after="Wait,") == added
+
+
+def test_from_scratch_nothing_stands_before_the_first_word() -> None:
+    assert continuation("<think>\n I see.</think>", after="") == "I see."
+
+
+@pytest.mark.parametrize(
+    ("choice", "verdict", "reason"),
+    [
+        (Choice(text=GOES_ON), "correct", None),
+        (Choice(text=" it is Red.</think><answer>(A)</answer>"), "wrong", None),
+        (Choice(text=" it is.</think><answer>pink</answer>"), "unparsed", "unparsed"),
+        (Choice(text=" it is B", finish_reason="length"), "unparsed", "unfinished"),
+        (Choice(text="</think><answer>(B)</answer>"), "correct", "nothing-added"),
+        (Choice(text="<answer>(B)</answer>", reasoning=" the Car is Blue."), "correct", None),
+    ],
+)
+async def test_verdicts_and_drops(choice: Choice, verdict: str, reason: str | None) -> None:
+    (long,), drops, _ = await harder(lambda _r, _i: choice)
+    assert long.verdict == verdict
+    assert [drop.reason for drop in drops] == ([reason] if reason else [])
+    assert [(drop.record, drop.stage) for drop in drops] == [(long.id, "think_harder")] * len(drops)
+
+
+async def test_what_is_said_inside_an_unfinished_thought_is_no_answer_even_without_an_opening_tag() -> None:
+    (long,), (drop,), _ = await harder(
+        lambda _r, _i: Choice(text=" the answer is (B)", finish_reason="length"), opening=""
+    )
+    assert (long.verdict, drop.reason) == ("unparsed", "unfinished")
+
+
+async def test_the_students_answer_is_never_taken_for_the_reasoners() -> None:
+    spoke = thought(thought="I say <answer>(A)</answer>")
+    (long,), _, _ = await harder(" no.</think><answer>(B)</answer>", of=spoke)
+    assert (long.letter, long.verdict) == ("B", "correct")
+    (cut,), _, _ = await harder(lambda _r, _i: Choice(text=" hm, it", finish_reason="length"), of=spoke)
+    assert cut.verdict == "unparsed"
+    (silent,), (drop,), _ = await harder("", of=spoke, cue="")
+    assert (silent.letter, drop.reason) == (None, "unparsed")
+
+
+async def test_being_asked_in_words_is_marked() -> None:
+    (long,), _, _ = await harder(lambda _r, _i: Choice(text=GOES_ON, instructed=True, key="k"))
+    assert long.instructed
+    assert long.reply == "k"
+    assert not (await harder(GOES_ON))[0][0].instructed
+
+
+async def test_ids_and_seeds_tell_cues_samples_and_joints_apart() -> None:
+    ids: set[str] = set()
+    seeds: set[int] = set()
+    for cue in ("Wait,", "Hmm,", ""):
+        longs, _, request = await harder(GOES_ON, cue=cue, samples=3)
+        ids |= {long.id for long in longs}
+        seeds.add(request.seed)
+    assert len(ids) == 9
+    assert len(seeds) == 3
+    (other,), _, _ = await harder(GOES_ON, joints=(" ",))
+    assert other.id not in ids, "joined otherwise, it says something else"
+    (scratch,), _, _ = await harder(GOES_ON, cue="", prefix="none")
+    assert scratch.id not in ids
+    assert (await harder(GOES_ON, samples=3))[0][0].id in ids
+
+
+async def test_a_caption_cannot_write_the_prompt() -> None:
+    model = Scripted(GOES_ON)
+    settings = ThinkHarderSettings(model="m", samples=1)
+    await think_harder(model, thought(), question(), "a sign says {question}", "Wait,", settings, seed=0)
+    assert "a sign says {question}" in model.requests[0].messages[0].text
