@@ -16,7 +16,7 @@ def test_the_public_names_are_these():
     assert set(lpt.__all__) == {
         *("Recipe", "Run", "synthesize", "verify", "compose", "merge", "Merged", "funnel", "StageCount"),
         *("export", "Exported", "grade", "Grade"),
-        *("Caption", "Question", "Thought", "LongThought", "Drop", "Example", "Pair", "Judgement"),
+        *("Caption", "Question", "Thought", "LongThought", "Drop", "Example", "Pair", "Judgement", "Row", "Bad"),
         *("LptError", "UserError", "RecipeError", "SourceError", "RunError", "ModelError", "StoreError"),
         "Interrupted",
     }

@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lpt.captions.base import Bad, Row
     from lpt.curate.compose import compose
     from lpt.curate.funnel import StageCount, funnel
     from lpt.curate.merge import Merged, merge
@@ -54,6 +55,7 @@ _HOMES = {
     "lpt.exports.base": ("Exported",),
     "lpt.synthesis.grade": ("grade", "Grade"),
     "lpt.records": ("Caption", "Question", "Thought", "LongThought", "Drop", "Example", "Pair", "Judgement"),
+    "lpt.captions.base": ("Row", "Bad"),
     "lpt.errors": (
         "LptError",
         "UserError",
@@ -68,6 +70,7 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [  # in the order of the work: a recipe, a run, what is done to it, its records, what can go wrong
+    "Bad",
     "Caption",
     "Drop",
     "Example",
@@ -83,6 +86,7 @@ __all__ = [  # in the order of the work: a recipe, a run, what is done to it, it
     "Question",
     "Recipe",
     "RecipeError",
+    "Row",
     "Run",
     "RunError",
     "SourceError",

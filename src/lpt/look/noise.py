@@ -21,7 +21,8 @@ class Noise(msgspec.Struct, frozen=True):
 
 def noise(run: Run) -> list[Noise] | None:
     """Follow wrong labels through a run of scenes; None where the truth is not known."""
-    if run.recipe.captions.source != "scenes" or not run.has("questions"):
+    recipe = run.recipe
+    if recipe.questions or recipe.captions.source != "scenes" or not run.has("questions"):
         return None
     wrong = mislabelled(run)
     rows = [_row("ask", run.table("questions").select(question="id"), wrong)]
