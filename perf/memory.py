@@ -38,7 +38,8 @@ def one(images: int) -> None:
                     "models": models,
                     "ask": {"model": "asker"},
                     "think": {"model": "student", "samples": SAMPLES},
-                    "think_harder": {"model": "reasoner", "samples": SAMPLES, "cues": list(CUES)},
+                    "think_harder": {"model": "reasoner", "samples": SAMPLES, "cues": list(CUES), "rewinds": 0},
+                    "budget": {"mode": "exhaustive"},
                 }
             )
         )

@@ -43,7 +43,8 @@ def run(folder: Path, slow: set[str], images: int) -> float:
                     "models": models,
                     "ask": {"model": "asker"},
                     "think": {"model": "student", "samples": SAMPLES},
-                    "think_harder": {"model": "reasoner", "samples": SAMPLES, "cues": list(CUES)},
+                    "think_harder": {"model": "reasoner", "samples": SAMPLES, "cues": list(CUES), "rewinds": 0},
+                    "budget": {"mode": "exhaustive"},
                 }
             )
         )

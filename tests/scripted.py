@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lpt.models.base import Choice, Image, Message, Reply, Request, Sampling, Usage
-from lpt.records import Caption, Question, Thought, digest
+from lpt.records import Caption, LongThought, Question, Thought, digest
 from lpt.settings import ModelSettings
 
 Says = Callable[[Request, int], str | Choice]
@@ -90,6 +90,32 @@ def question(**more: Any) -> Question:
         "split": "train",
     }
     return Question(**{**given, **more})
+
+
+def long_thought(**more: Any) -> LongThought:
+    given: dict[str, Any] = {
+        "id": digest("a long thought"),
+        "thought": digest("a thought"),
+        "question": digest("a question"),
+        "image": digest("an image"),
+        "cue": "Wait,",
+        "index": 0,
+        "prefix": "The Car is RED.",
+        "joint": " ",
+        "text": " the Car is Blue.</think> <answer>(B)</answer>",
+        "continuation": " the Car is Blue.",
+        "answer": "(B)",
+        "letter": "B",
+        "method": "tag-letter",
+        "before": "wrong",
+        "verdict": "correct",
+        "format_ok": True,
+        "finish_reason": "stop",
+        "instructed": False,
+        "reply": None,
+        "split": "train",
+    }
+    return LongThought(**{**given, **more})
 
 
 def thought(**more: Any) -> Thought:

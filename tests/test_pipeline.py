@@ -20,7 +20,7 @@ from lpt.models.base import Image
 from lpt.pipeline import State, synthesize
 from lpt.store.run import Run
 from lpt.store.tables import TABLES
-from tests.conftest import MODELS, Sim, small_recipe
+from tests.conftest import EXHAUSTIVE, MODELS, Sim, small_recipe
 
 
 def tables(run: Run) -> dict[str, bytes]:
@@ -33,7 +33,7 @@ def accuracy(run: Run, table: str) -> float:
 
 
 def test_a_run_makes_both_sets_and_nothing_vanishes(sim: Sim, tmp_path: Path):
-    run = synthesize(small_recipe(sim.url), tmp_path / "run")
+    run = synthesize(small_recipe(sim.url, *EXHAUSTIVE), tmp_path / "run")
     compose(run)
 
     counts = {count.stage: count for count in funnel(run)}
@@ -89,9 +89,10 @@ def test_a_finished_run_needs_no_server(sim: Sim, tmp_path: Path):
 
 
 def test_more_samples_ask_only_for_what_is_missing(sim: Sim, tmp_path: Path):
-    synthesize(small_recipe(sim.url, scenes=2), tmp_path / "run", until="think")
+    synthesize(small_recipe(sim.url, *EXHAUSTIVE, scenes=2), tmp_path / "run", until="think")
     before = len(sim.requests())
-    run = synthesize(small_recipe(sim.url, "think.samples=5", scenes=2), tmp_path / "run", until="think")
+    more = small_recipe(sim.url, *EXHAUSTIVE, "think.samples=5", scenes=2)
+    run = synthesize(more, tmp_path / "run", until="think")
     new = sim.requests()[before:]
     assert {(request["model"], request["n"]) for request in new} == {("student", 3)}
     assert len(new) == run.table("questions").collect().height
@@ -99,9 +100,10 @@ def test_more_samples_ask_only_for_what_is_missing(sim: Sim, tmp_path: Path):
 
 
 def test_another_cue_asks_only_for_that_cue(sim: Sim, tmp_path: Path):
-    run = synthesize(small_recipe(sim.url, scenes=2), tmp_path / "run")
+    run = synthesize(small_recipe(sim.url, *EXHAUSTIVE, scenes=2), tmp_path / "run")
     before = len(sim.requests())
-    more = small_recipe(sim.url, 'think_harder.cues=["Wait,", "Hmm,", "Alternatively,"]', scenes=2)
+    cues = 'think_harder.cues=["Wait,", "Hmm,", "Alternatively,"]'
+    more = small_recipe(sim.url, *EXHAUSTIVE, cues, scenes=2)
     run = synthesize(more, tmp_path / "run")
     new = sim.requests()[before:]
     kept = next(count for count in funnel(run) if count.stage == "think").kept
@@ -235,9 +237,9 @@ def test_ctrl_c_once_stops_cleanly_and_says_how_to_go_on(start_sim, tmp_path: Pa
 
 
 def test_samples_that_are_known_stay_when_the_call_for_more_of_them_fails(start_sim, tmp_path: Path):
-    synthesize(small_recipe(start_sim().url, scenes=1), tmp_path / "run", until="think")
+    synthesize(small_recipe(start_sim().url, *EXHAUSTIVE, scenes=1), tmp_path / "run", until="think")
     broken = start_sim("--fault", "html=1")
-    more = small_recipe(broken.url, "think.samples=3", "models.student.attempts=1", scenes=1)
+    more = small_recipe(broken.url, *EXHAUSTIVE, "think.samples=3", "models.student.attempts=1", scenes=1)
     run = synthesize(more, tmp_path / "run", until="think")
     questions = run.table("questions").collect().height
     assert run.table("thoughts").collect().height == 2 * questions
@@ -248,7 +250,7 @@ def test_samples_that_are_known_stay_when_the_call_for_more_of_them_fails(start_
 def test_samples_that_came_are_kept_when_the_rest_of_their_call_fails(start_sim, tmp_path: Path):
     calm = synthesize(small_recipe(start_sim().url, scenes=2), tmp_path / "run", until="ask")
     server = start_sim("--fault", "fewer-choices=0.6", "--fault", "500=0.4")
-    hasty = small_recipe(server.url, "think.samples=3", "models.student.attempts=1", scenes=2)
+    hasty = small_recipe(server.url, *EXHAUSTIVE, "think.samples=3", "models.student.attempts=1", scenes=2)
     run = synthesize(hasty, tmp_path / "run", until="think")
     check(funnel(run))
     came = run.table("thoughts").group_by("question").len().collect()["len"].to_list()

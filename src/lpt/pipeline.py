@@ -176,6 +176,7 @@ async def _travel(
                 recipe.think,
                 recipe.think_harder,
                 own=Own(recipe.questions, desk.of) if recipe.questions and desk else None,
+                budget=recipe.budget,
                 seed=recipe.seed,
                 until=until,
                 prepare=preparer(run),

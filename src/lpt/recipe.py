@@ -4,6 +4,7 @@
 line, and the nearest right name. `recipe.toml()` prints it fully resolved, and that loads as the same recipe.
 """
 
+import datetime as dt
 import difflib
 import re
 import sys
@@ -16,8 +17,10 @@ from typing import Any
 import msgspec
 
 from lpt.errors import RecipeError
+from lpt.paths import expanded
 from lpt.settings import (
     AskSettings,
+    BudgetSettings,
     CaptionSettings,
     CurateSettings,
     ModelSettings,
@@ -34,6 +37,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_DATES = (dt.datetime, dt.date, dt.time)
+
 
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe. Sections that a run does not need (an import has no models) may be missing."""
@@ -49,6 +54,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     ask: AskSettings | None = None
     think: ThinkSettings | None = None
     think_harder: ThinkHarderSettings | None = None
+    budget: BudgetSettings = BudgetSettings()
     verify: VerifySettings = VerifySettings()
     curate: CurateSettings = CurateSettings()
     run: RunSettings = RunSettings()
@@ -89,7 +95,7 @@ class Recipe(Section, frozen=True, kw_only=True):
         """The same recipe with its relative paths resolved against `base`."""
 
         def at(path: str | None) -> str | None:
-            return None if path is None else str(base / Path(path).expanduser())
+            return None if path is None else str(base / expanded(path, RecipeError))
 
         def data_set(source: str, path: str | None) -> str | None:
             # A hub's id looks like a relative path; it is one only where it leads somewhere.
@@ -142,7 +148,19 @@ class Recipe(Section, frozen=True, kw_only=True):
 
     def toml(self) -> str:
         """The recipe as TOML, every setting spelt out (those that are None are left out: TOML has no null)."""
-        return "\n".join(_toml(msgspec.to_builtins(self), ())).strip() + "\n"
+        return "\n".join(_toml(msgspec.to_builtins(self, builtin_types=_DATES), ())).strip() + "\n"
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its dotted path, such as `think.samples`."""
+
+        def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+            if isinstance(value, dict):
+                for key, inner in value.items():
+                    yield from walk(inner, f"{path}.{key}".lstrip("."))
+            else:
+                yield path, value
+
+        return dict(walk(msgspec.to_builtins(self), ""))
 
     def check_verify(self) -> None:
         """See that `lpt verify` has something to do, and models that can be asked.
@@ -358,4 +376,4 @@ def _value(value: Any) -> str:
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
-    return repr(value)
+    return value.isoformat() if isinstance(value, _DATES) else repr(value)

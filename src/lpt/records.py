@@ -54,16 +54,19 @@ class Caption(msgspec.Struct, frozen=True, kw_only=True):
     """One captioned image: where a journey starts."""
 
     id: str
+    """Hash of the image and the words."""
     image: str
     """Hash of the image file's bytes: the order of all tables, and the unit of the split."""
     path: str
     """The image file, relative to the source's root (`RUN/images` for rendered scenes)."""
     text: str
+    """The caption itself."""
     source: str
     """Which source it came from: docci, folder, jsonl, scenes, published, …"""
     source_id: str
     """The name that the source gives it."""
     split: Split
+    """train or validation: which side of the split the image falls on."""
 
     @staticmethod
     def make(
@@ -85,11 +88,15 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A multiple-choice question and the one way in which it is shown throughout a run."""
 
     id: str
+    """Hash of what is asked, of which caption, and of how it is shown."""
     caption: str
+    """The id of the caption that it was asked about."""
     image: str
+    """Hash of the image."""
     index: int
     """Its place among the questions of its caption."""
     stem: str
+    """The question itself, without options."""
     options: tuple[str, ...]
     """The options in the order in which they are shown: the first is A."""
     answer: str
@@ -97,6 +104,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     """The reasoning type: recognition, spatial, counting, causal, goal, or the asker's own word."""
     answer_format: AnswerFormat
+    """How the answer is asked for: (X), X. or text."""
     system: str
     """The system message under which the student sees the question; may be empty."""
     prompt: str
@@ -104,6 +112,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     reply: str | None
     """The ledger's key of the reply that it was read from."""
     split: Split
+    """train or validation: that of the image."""
 
     @property
     def letters(self) -> dict[str, str]:
@@ -120,8 +129,11 @@ class Thought(msgspec.Struct, frozen=True, kw_only=True):
     """The student's short thought on a question, with its verdict."""
 
     id: str
+    """Hash of the question, the sample's index, and the reply."""
     question: str
+    """The id of the question that it answers."""
     image: str
+    """Hash of the image."""
     index: int
     """Which sample it is."""
     text: str
@@ -131,24 +143,34 @@ class Thought(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None
     """What stands in the last <answer>, as it came; None when there is none."""
     letter: str | None
+    """The option that it comes to; None where no single one could be read."""
     method: str | None
     """How the grader read the letter."""
     verdict: Verdict
+    """correct, wrong or unparsed."""
     format_ok: bool
+    """Whether the answer has the form that was asked for."""
     finish_reason: str
+    """Why the reply ended, in the server's word: stop, length, …"""
     reply: str | None
+    """The ledger's key of the reply."""
     split: Split
+    """train or validation: that of the image."""
 
 
 class LongThought(msgspec.Struct, frozen=True, kw_only=True):
     """A simple thought, continued by the reasoner after a cue."""
 
     id: str
+    """Hash of the thought, the cue, the sample's index, and the reply."""
     thought: str
     """The id of the simple thought that it continues."""
     question: str
+    """The id of the question."""
     image: str
+    """Hash of the image."""
     cue: str
+    """The words after which it goes on."""
     index: int
     """Which sample it is, among those of the same thought and cue."""
     prefix: str
@@ -160,17 +182,28 @@ class LongThought(msgspec.Struct, frozen=True, kw_only=True):
     continuation: str
     """The reply's thought: what follows the cue, up to </think>; trailing white space removed."""
     answer: str | None
+    """What stands in the last <answer>, as it came; None when there is none."""
     letter: str | None
+    """The option that it comes to; None where no single one could be read."""
     method: str | None
+    """How the grader read the letter."""
     before: Verdict
     """The verdict on the simple thought."""
     verdict: Verdict
+    """correct, wrong or unparsed."""
     format_ok: bool
+    """Whether the answer has the form that was asked for."""
     finish_reason: str
+    """Why the reply ended, in the server's word."""
     instructed: bool
     """True when the server could not continue a turn and was asked in words to do so."""
     reply: str | None
+    """The ledger's key of the reply."""
+    cut: tuple[str, ...] = ()
+    """The ledger's keys of replies that were cut before where they betrayed the caption, in order: the text begins
+    with what was kept of them, and `reply` is the last."""
     split: Split
+    """train or validation: that of the image."""
 
     @property
     def added(self) -> str:
@@ -182,7 +215,9 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
     """Something that left the way, and why. made = kept + dropped, at each stage, always."""
 
     id: str
+    """Hash of the stage, the record, the reason, the detail, and its place among those of one parent."""
     stage: Stage
+    """Where it left: captions, ask, think, think_harder, filter, sft or preferences."""
     record: str
     """The id of what was dropped; of its parent, where it never came to be."""
     image: str
@@ -212,10 +247,13 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    """Hash of the check and the record."""
     check: Check
+    """blind, disagree or consistency."""
     record: str
     """The question, or (consistency) the long thought."""
     image: str
+    """Hash of the image."""
     outcome: Outcome
     """judged; unparsed: too few replies could be read; failed: too few came. Neither is a yes or a no."""
     value: float | None
@@ -259,38 +297,55 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     """One row of an SFT set: a conversation whose prefix is given and whose target is learnt."""
 
     id: str
+    """Hash of the set, the source and the words."""
     set: str
     """long (the method's set), simple (short thoughts), direct (the answer alone)."""
     category: str
     """O, O→O, X→O; for the direct set: answer."""
     image: str
+    """Hash of the image."""
     question: str
+    """The id of the question."""
     source: str
     """The id of the thought, long thought or question that it was made from."""
     cue: str
+    """The words after which the long thought goes on; empty for a simple one."""
     system: str
+    """The system message; may be empty."""
     prompt: str
+    """The user's text beside the image."""
     prefix: str
     """The assistant's words that are conditioned on and carry no loss; may be empty."""
     target: str
     """What is learnt: prefix + target is the whole assistant turn."""
     split: Split
+    """train or validation: that of the image."""
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a preference set: two whole assistant turns to the same prompt."""
 
     id: str
+    """Hash of both sides."""
     category: str
     """Which verdicts are set against which: O≻X, X→O≻X, …"""
     image: str
+    """Hash of the image."""
     question: str
+    """The id of the question."""
     system: str
+    """The system message; may be empty."""
     prompt: str
+    """The user's text beside the image."""
     chosen: str
+    """The assistant's turn to be preferred."""
     rejected: str
+    """The one to be avoided."""
     chosen_source: str
+    """The id of the thought or long thought that it was made from."""
     rejected_source: str
+    """As above, of the rejected side."""
     shared: str
     """The wrong thought with which both sides begin word for word (X→O); otherwise empty."""
     split: Split
+    """train or validation: that of the image."""

@@ -34,7 +34,9 @@ class CaptionColumns(Section, frozen=True, kw_only=True):
     """What a list calls its columns (jsonl, csv, parquet, hub)."""
 
     image: str = "image"
+    """The image: a path or, in parquet and hub, its bytes."""
     caption: str = "caption"
+    """The dense caption."""
     id: str = "id"
     """A name for each row. May be missing."""
 
@@ -72,7 +74,9 @@ class Price(Section, frozen=True, kw_only=True):
     """Money per million tokens, in whatever currency you think in."""
 
     input: Annotated[float, Meta(ge=0)] = 0.0
+    """For the tokens of prompts."""
     output: Annotated[float, Meta(ge=0)] = 0.0
+    """For the tokens of replies."""
     cached: Annotated[float, Meta(ge=0)] | None = None
     """Input tokens that the server had in its prefix cache; by default as `input`."""
 
@@ -116,10 +120,15 @@ class SampledSettings(Section, frozen=True, kw_only=True):
     """How a stage samples. 0 for top_p, top_k or repetition_penalty leaves it to the server."""
 
     temperature: Temperature = 0.7
+    """0: always the likeliest token."""
     top_p: Share = 0.0
+    """Sample among the likeliest tokens that together have this share. 0: the server's own."""
     top_k: Count = 0
+    """Sample among so many of the likeliest tokens. 0: the server's own."""
     repetition_penalty: Annotated[float, Meta(ge=0)] = 0.0
+    """Above 1, tokens that were said become less likely. 0: the server's own."""
     max_tokens: Positive = 1024
+    """Where a reply is cut; what is cut is dropped as `unfinished`."""
     extra: dict[str, Any] = {}
     """Fields that are added to this stage's requests as they are."""
 
@@ -128,6 +137,7 @@ class AskSettings(SampledSettings, frozen=True, kw_only=True):
     """Stage 1: an LLM reads a caption and writes multiple-choice questions."""
 
     model: str
+    """Which of [models] is asked."""
     questions: Positive = 8
     """How many questions are asked for an image (the published sample has 7-8)."""
     prompt: str | None = None
@@ -143,11 +153,14 @@ class QuestionColumns(Section, frozen=True, kw_only=True):
     """What a question set calls its columns."""
 
     image: str = "image"
+    """The image: a path or, in parquet and hub, its bytes."""
     question: str = "question"
+    """The question, without its options."""
     options: str | tuple[str, ...] = "options"
     """A column that holds all options (a list, or one text: "(A) red (B) blue", or a line each), or one column an
     option: ["A", "B", "C", "D"]."""
     answer: str = "answer"
+    """The right answer, told as `answer_as` says."""
     caption: str = "caption"
     """What the reasoner reads as its mental image. May be missing: then a run goes as far as `think`."""
     kind: str = "type"
@@ -160,6 +173,7 @@ class QuestionSettings(SampledSettings, frozen=True, kw_only=True):
     """Visual questions of your own, in the place of stage 1. Settings of sampling are for `options_from` alone."""
 
     source: Literal["jsonl", "csv", "parquet", "hub"]
+    """What the question set is."""
     path: str
     """The file that the source reads (parquet: or a folder of shards; hub: a data set's id or a saved folder)."""
     images: str | None = None
@@ -189,6 +203,7 @@ class ThinkSettings(SampledSettings, frozen=True, kw_only=True):
     """Stage 2: the VLM to be trained answers from the image, with a short thought."""
 
     model: str
+    """Which of [models] is asked."""
     samples: Positive = 3
     """Thoughts for a question (paper 3; published code 10)."""
     formats: Annotated[tuple[AnswerFormat, ...], Meta(min_length=1)] = ANSWER_FORMATS
@@ -205,6 +220,7 @@ class ThinkHarderSettings(SampledSettings, frozen=True, kw_only=True):
     """Stage 3: a reasoning LLM, which reads the caption, continues the student's thought after a cue."""
 
     model: str
+    """Which of [models] is asked."""
     cues: Annotated[tuple[str, ...], Meta(min_length=1)] = ("Wait,", "Hmm,", "Alternatively,")
     """Each cue continues each thought. "" continues without a cue (for dissection)."""
     samples: Positive = 3
@@ -222,12 +238,16 @@ class ThinkHarderSettings(SampledSettings, frozen=True, kw_only=True):
     repetition_penalty: Annotated[float, Meta(ge=0)] = 1.05
     bad_words: tuple[str, ...] = ()
     """Phrases that the server is asked never to say, where it can."""
+    rewinds: Count = 3
+    """How often a continuation that betrays the caption is taken back to its last clean sentence and goes on from
+    there, before it is left to the filters. 0: never (the paper). The server is asked to stop at such words."""
 
 
 class CheckSettings(SampledSettings, frozen=True, kw_only=True):
     """One check of `lpt verify`. Its section's being there turns it on; the filters decide what follows from it."""
 
     model: str
+    """Which of [models] is asked."""
     prompt: str | None = None
     """A prompt file of your own, in place of the one in `lpt/curate/prompts/`."""
     top_p: Share = 0.8
@@ -267,16 +287,38 @@ class VerifySettings(Section, frozen=True, kw_only=True):
     consistency: ConsistencySettings | None = None
 
 
+class BudgetSettings(Section, frozen=True, kw_only=True):
+    """How much is drawn for a question. The bounds are `think.samples`, and `think_harder`'s cues x samples."""
+
+    mode: Literal["quota", "exhaustive"] = "quota"
+    """quota: draw thoughts in small batches, expand only what is still wanted, stop when there is enough.
+    exhaustive: everything up to the bounds (the paper)."""
+    batch: Positive = 1
+    """Thoughts that are drawn in one call, as far as so many are wanted. More make fewer calls and some in vain."""
+    thoughts: Positive = 2
+    """Right ones and wrong ones that are wanted of a question. Each may be continued more than once."""
+    right: Count = 4
+    """Usable O→O that are wanted of a question."""
+    mended: Count = 4
+    """Usable X→O that are wanted of a question, from different wrong thoughts as far as there are any."""
+    patience: Count = 1
+    """So many thoughts in a row that bring nothing of what is wanted, and no more are drawn. 0: up to the bound."""
+    tries: Count = 6
+    """So many continuations in a row that bring nothing wanted, and no more are made. 0: up to the bound."""
+
+
 class CurateSettings(Section, frozen=True, kw_only=True):
     """What is kept, and how the sets are composed. docs/curation.md says where the policies differ."""
 
     policy: Literal["default", "paper"] = "default"
+    """paper: the paper's sets to the letter; default: no text twice, no question too often."""
     validation: Share = 0.05
     """The share of images that is held out."""
     filters: tuple[str, ...] | None = None
     """Names of filters, in order, or your own as `path.py:function`. None: the policy's."""
-    keep: Annotated[float, Meta(gt=0, le=1)] = 0.1
-    """The share of O and O→O that goes into the SFT set, drawn by length within each question."""
+    keep: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """The share of O and O→O that goes into the SFT set, drawn by length within each question. None: a tenth (the
+    paper); with budget.mode = "quota", where little is made in vain, as many more as there are X→O beside them."""
     backtracking: Annotated[float, Meta(ge=0, lt=1)] = 0.5
     """The share of the SFT set that is X→O, as far as there are enough."""
     per_question: Positive | None = None
@@ -284,6 +326,7 @@ class CurateSettings(Section, frozen=True, kw_only=True):
     min_words: Count = 8
     """Fewer words than this in what is learnt are too short. Simple thoughts are held to a quarter of it."""
     max_words: Positive = 800
+    """More words than this in what is learnt are too long."""
     compression: Annotated[float, Meta(gt=0)] = 5.0
     """A text that shrinks by more than this factor repeats itself."""
     blind: Share = 0.75

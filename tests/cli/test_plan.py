@@ -23,7 +23,7 @@ def piloted(recipe: Recipe, folder: Path, pilot: int, rows: int) -> Plan:
 
 
 def test_the_estimate_is_near_what_the_whole_run_then_takes(sim: Sim, tmp_path: Path):
-    recipe = small_recipe(sim.url, *PRICES, scenes=16)
+    recipe = small_recipe(sim.url, *PRICES, "seed=2", scenes=16)
     made = piloted(recipe, tmp_path / "pilot", 5, 16)
     whole = plan(synthesize(recipe, tmp_path / "whole"), 16, 16, exact=True)
     assert made.low

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lpt.curate.compose import compose
 from lpt.curate.funnel import check, funnel
-from lpt.curate.leaks import caption_phrases, prompt_phrases
+from lpt.synthesis.leaks import caption_phrases, prompt_phrases
 from lpt.errors import RunError, StoreError
 from lpt.recipe import Recipe
 from lpt.records import Drop, Example, LongThought, Pair, Question, Thought

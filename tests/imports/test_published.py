@@ -11,7 +11,7 @@ import pytest
 
 from lpt.curate.compose import compose
 from lpt.curate.funnel import check, funnel
-from lpt.curate.leaks import caption_phrases, prompt_phrases
+from lpt.synthesis.leaks import caption_phrases, prompt_phrases
 from lpt.errors import UserError
 from lpt.imports import presented
 from lpt.imports.published import import_published

@@ -200,6 +200,16 @@ async def test_made_is_kept_and_dropped() -> None:
     assert len({drop.id for drop in drops}) == 4, "drops of the same question are told apart"
 
 
+async def test_no_more_questions_are_kept_than_were_asked_for_and_the_rest_is_surplus() -> None:
+    many = [{**CAR, "question": f"What colour is car {i}?"} for i in range(5)]
+    many[1] = {**many[1], "answer": "pink"}
+    settings = AskSettings(model="asker", questions=2)
+    questions, drops, (request,) = await asked(as_json(*many), settings=settings)
+    assert [question.index for question in questions] == [0, 2], "the first that are sound"
+    assert [drop.reason for drop in drops] == ["answer-not-an-option", "surplus", "surplus"]
+    assert "Write 2 multiple-choice" in request.messages[0].text
+
+
 async def test_where_nothing_can_be_read_a_second_call_may_put_it_into_form() -> None:
     replies = [Choice(text="Q1: what colour is the car? a) red…", key="1"), Choice(text=as_json(CAR), key="2")]
     questions, drops, requests = await asked(lambda _r, _i: replies.pop(0))
@@ -217,7 +227,10 @@ async def test_where_nothing_can_be_read_a_second_call_may_put_it_into_form() ->
         (["nothing", "nothing"], {}, "unreadable", 2),
         (["nothing"], {"reparse": False}, "unreadable", 1),
         (["  "], {}, "unreadable", 1),
-        (['{"questions": []}', '{"questions": []}'], {}, "unreadable", 2),
+        (['{"questions": []}'], {}, "no-questions", 1),
+        (['<think>Nothing is settled.</think>Here: {\n "questions" : [ ]}'], {}, "no-questions", 1),
+        (["```json\n[]\n```"], {"structured": False}, "no-questions", 1),
+        (["What is on the table? []", '{"questions": []}'], {}, "unreadable", 2),
         (
             [Choice(text='{"questions": [{"question": "Wh', finish_reason="length")],
             {"reparse": False},

@@ -405,6 +405,15 @@ def test_the_command_prints_one_line_for_each(tmp_path):
     ]
 
 
+def test_a_list_of_options_goes_by_letters_as_it_stands():
+    lines = rows(
+        {"output": "(B)", "options": ["red", "blue"], "answer": "B"}, {"output": "red", "options": ["red"]}
+    )
+    result = CliRunner().invoke(app, ["grade", "-"], input=lines)
+    graded = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(grade["letter"], grade["correct"]) for grade in graded] == [("B", True), ("A", None)]
+
+
 def test_the_command_reads_standard_input():
     result = CliRunner().invoke(
         app, ["grade", "-"], input=b"\xef\xbb\xbf" + rows({"output": "B", "options": COLOURS})
@@ -419,7 +428,9 @@ def test_the_command_reads_standard_input():
         (b'{"output": "B"}', "options"),
         (b'{"options": {"A": "x"}}', "output"),
         (b'{"output": 3, "options": {}}', r"\$\.output"),
-        (b'{"output": "B", "options": ["red"]}', r"\$\.options"),
+        (b'{"output": "B", "options": "red"}', r"\$\.options"),
+        (b'{"output": "B", "options": ["red", 1]}', r"\$\.options"),
+        (b'{"output": "B", "options": [' + b", ".join([b'"x"'] * 11) + b"]}", "from A to J; this one has 11"),
         (b'{"output": "B", "options": {"A": 1}}', r"\$\.options"),
         (b'{"output": "B", "options": {"A": "x"}, "answer": "Q"}', "'Q'"),
         (b'{"output": "B", "options": {"A": "x"}, "format": "x"}', "format"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lpt.errors import Denied, Interrupted, RecipeError, Unavailable
 from lpt.models.base import Image, Request
 from lpt.records import Caption, Drop, Stage
-from lpt.settings import AskSettings, ThinkHarderSettings, ThinkSettings
+from lpt.settings import AskSettings, BudgetSettings, ThinkHarderSettings, ThinkSettings
 from lpt.synthesis.journey import Travel, Trip, Until, journey
 from tests.scripted import IMAGE, Scripted, caption, settle
 
@@ -264,7 +264,8 @@ def travel(
         {"a": models[0], "s": models[1], "r": models[2]},
         AskSettings(model="a", reparse=False),
         ThinkSettings(model="s", samples=3),
-        ThinkHarderSettings(model="r", samples=2, **harder_settings),
+        ThinkHarderSettings(model="r", **{"samples": 2, "rewinds": 0, **harder_settings}),
+        budget=BudgetSettings(mode="exhaustive"),
         seed=0,
         until=until,
         prepare=prepare,

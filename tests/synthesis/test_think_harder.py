@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lpt.errors import Unavailable
 from lpt.models.base import Choice, Request
 from lpt.records import Drop, LongThought, Thought, digest
 from lpt.settings import ThinkHarderSettings
-from lpt.synthesis.think_harder import continuation, cues, opening, think_harder
+from lpt.synthesis.leaks import betrayed_at
+from lpt.synthesis.think_harder import before_betrayal, continuation, cues, opening, think_harder
 from tests.scripted import Scripted, question, thought
 
 CAPTION = "A BLUE car stands before a red door."
@@ -20,7 +22,7 @@ async def harder(
     says: Any, *, of: Thought | None = None, cue: str = "Wait,", **settings: Any
 ) -> tuple[list[LongThought], list[Drop], Request]:
     model = Scripted(says)
-    given = ThinkHarderSettings(model="reasoner", **{"samples": 1, "joints": ("\n",), **settings})
+    given = ThinkHarderSettings(model="reasoner", **{"samples": 1, "joints": ("\n",), "rewinds": 0, **settings})
     longs, drops = await think_harder(model, of or thought(), question(), CAPTION, cue, given, seed=0, rank=2)
     (request,) = model.requests
     return longs, drops, request
@@ -195,3 +197,94 @@ async def test_a_caption_cannot_write_the_prompt() -> None:
     settings = ThinkHarderSettings(model="m", samples=1)
     await think_harder(model, thought(), question(), "a sign says {question}", "Wait,", settings, seed=0)
     assert "a sign says {question}" in model.requests[0].messages[0].text
+
+
+# Taken back to before it betrays the caption
+
+LEAKS = " the Car looks dark. According to the description, it is Blue.</think> <answer>(B)</answer>"
+
+
+async def rewound(*replies: str | Choice, **settings: Any) -> tuple[list[LongThought], list[Drop], list[Request]]:
+    left = list(replies)
+    model = Scripted(lambda _request, _i: left.pop(0))
+    given = ThinkHarderSettings(model="reasoner", **{"samples": 1, "joints": ("\n",), "rewinds": 2, **settings})
+    longs, drops = await think_harder(model, thought(), question(), CAPTION, "Wait,", given, seed=0)
+    return longs, drops, model.requests
+
+
+async def test_a_leak_is_cut_and_the_clean_sentences_before_it_are_continued() -> None:
+    (long,), drops, (first, second) = await rewound(
+        Choice(text=LEAKS, key="first"), Choice(text=GOES_ON, key="second")
+    )
+    assert first.prefill == "<think>\nThe Car is RED.\nWait,"
+    assert second.prefill == "<think>\nThe Car is RED.\nWait, the Car looks dark."
+    assert second.seed != first.seed
+    assert long.text == " the Car looks dark." + GOES_ON
+    assert long.continuation == " the Car looks dark. the Car is Blue."
+    assert (long.verdict, long.cut, long.reply) == ("correct", ("first",), "second")
+    assert drops == []
+
+
+async def test_a_leak_in_the_first_sentence_is_tried_again_from_the_cue() -> None:
+    (long,), _, (first, second) = await rewound(" as the caption says, Blue.</think>", GOES_ON)
+    assert (first.prefill, first.messages) == (second.prefill, second.messages)
+    assert long.text == GOES_ON
+
+
+async def test_it_is_taken_back_so_often_and_no_more() -> None:
+    (long,), drops, requests = await rewound(LEAKS, LEAKS, LEAKS, rewinds=2)
+    assert len(requests) == 3
+    assert len({request.seed for request in requests}) == 3
+    assert "description" in long.continuation, "what still leaks is for the filters"
+    assert len(long.cut) == 2
+    assert drops == []
+
+
+async def test_a_server_may_have_stopped_at_the_word_itself() -> None:
+    stopped = Choice(text=" the Car looks dark. According to the", finish_reason="stop")
+    (long,), _, (first, second) = await rewound(stopped, GOES_ON)
+    assert " description" in first.sampling.stop
+    assert second.prefill
+    assert second.prefill.endswith("Wait, the Car looks dark.")
+    assert long.verdict == "correct"
+
+
+async def test_what_was_cut_by_the_limit_was_not_stopped() -> None:
+    endless = Choice(text=" and so on and on", finish_reason="length")
+    (long,), (drop,), requests = await rewound(endless)
+    assert len(requests) == 1
+    assert (long.cut, drop.reason) == ((), "unfinished")
+
+
+async def test_without_rewinds_the_server_is_not_asked_to_stop() -> None:
+    (long,), _, (request,) = await rewound(LEAKS, rewinds=0)
+    assert request.sampling.stop == ()
+    assert "description" in long.continuation
+
+
+async def test_a_sample_whose_second_call_fails_is_a_failed_call_and_others_stay() -> None:
+    def says(request: Request, i: int) -> str:
+        if request.n == 1:
+            raise Unavailable("gone", kind="http-500")
+        return LEAKS if i else GOES_ON
+
+    model = Scripted(says)
+    given = ThinkHarderSettings(model="reasoner", samples=2, rewinds=1)
+    longs, drops = await think_harder(model, thought(), question(), CAPTION, "Wait,", given, seed=0)
+    assert [long.index for long in longs] == [0]
+    assert [(drop.reason, drop.detail) for drop in drops] == [("call-failed", "http-500 Wait,")]
+
+
+CLEAN = st.lists(
+    st.sampled_from(["The car is blue.", "I look again!", "Is it red?", 'It says "STOP".', "Two of 3.5 m."]),
+    max_size=4,
+)
+
+
+@given(before=CLEAN, after=CLEAN, gap=st.sampled_from([" ", "\n", "\n\n"]))
+def test_what_is_kept_is_whole_sentences_without_a_leak(before: list[str], after: list[str], gap: str) -> None:
+    text = f" {gap.join([*before, 'The caption says that it is green.', *after])}</think>"
+    clean = before_betrayal(text, "stop")
+    assert clean is not None
+    assert clean.split() == " ".join(before).split()
+    assert betrayed_at(clean) is None

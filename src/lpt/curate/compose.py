@@ -58,7 +58,7 @@ def _compose(run: Run) -> None:
         repeated = near.find(run, parts, dropped, refused, settings.similarity)
         dropped, refused = pl.concat([dropped, repeated.dropped]), pl.concat([refused, repeated.questions])
     kept = _origins(notes, dropped)
-    chosen = sft.choose(kept, settings, seed)
+    chosen = sft.choose(kept, settings, seed, sparing=run.recipe.budget.mode == "quota")
     paired = preferences.pair(kept, settings, seed)
     drops = {"filter": dropped, "sft": chosen.drops, "preferences": paired.drops}
     del notes, kept

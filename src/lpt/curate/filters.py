@@ -23,11 +23,12 @@ from typing import TypeAlias
 import polars as pl
 import pyarrow as pa
 
-from lpt.curate import leaks, near
+from lpt.curate import near
 from lpt.errors import UserError
 from lpt.plugins import load_object
 from lpt.records import Check
 from lpt.settings import CurateSettings
+from lpt.synthesis import leaks
 
 Filter: TypeAlias = Callable[[pl.Expr, CurateSettings], pl.Expr]
 

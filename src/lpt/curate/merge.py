@@ -7,10 +7,9 @@ all alike. The order in which the runs are named makes no difference to any tabl
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import polars as pl
@@ -132,7 +131,7 @@ def _recipe(runs: list[Run], seed: int) -> tuple[Recipe, list[str]]:
     recipes = [run.recipe for run in runs]
     first = recipes[0]
     remarks: list[str] = []
-    values = [dict(_flat(msgspec.to_builtins(recipe))) for recipe in recipes]
+    values = [recipe.flat() for recipe in recipes]
     for key in sorted(set().union(*values)):
         found = [value.get(key) for value in values]
         if (
@@ -140,6 +139,9 @@ def _recipe(runs: list[Run], seed: int) -> tuple[Recipe, list[str]]:
             and not key.startswith(_ASIDE)
             and not key.endswith((".url", ".launch"))
         ):
+            if ".headers." in key:  # which may hold keys
+                remarks.append(f"the recipes differ: {key}")
+                continue
             others = ", ".join(sorted({repr(value) for value in found if value != found[0]}))
             taken = f"; {found[0]!r} is taken" if key.startswith("curate.") else ""
             remarks.append(f"the recipes differ: {key} is {found[0]!r} and {others}{taken}")
@@ -154,6 +156,7 @@ def _recipe(runs: list[Run], seed: int) -> tuple[Recipe, list[str]]:
         captions=CaptionSettings(
             source=SOURCE, max_pixels=sizes.max_pixels, longest_side=sizes.longest_side, quality=sizes.quality
         ),
+        budget=first.budget,
         curate=first.curate,
         # How the records were made, where there was one way.
         **({name: getattr(first, name) for name in ("models", "ask", "think", "think_harder")} if same else {}),
@@ -163,14 +166,6 @@ def _recipe(runs: list[Run], seed: int) -> tuple[Recipe, list[str]]:
 
 def _asks(recipe: Recipe) -> tuple[object, ...]:
     return recipe.models, recipe.ask, recipe.think, recipe.think_harder
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}".lstrip("."))
-    else:
-        yield path, value
 
 
 # --- tables ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from lpt.settings import CurateSettings
 FORWARD = ("O", "O→O")
 BACK = "X→O"
 CATEGORIES = (*FORWARD, BACK)
+_TENTH = 0.1  # of the right ones (paper)
 QUOTA = 4  # of one category from one question, under the default policy
 
 
@@ -39,13 +40,14 @@ def quota(settings: CurateSettings) -> int | None:
     return settings.per_question
 
 
-def choose(notes: pl.DataFrame, settings: CurateSettings, seed: int) -> Chosen:
+def choose(notes: pl.DataFrame, settings: CurateSettings, seed: int, *, sparing: bool = False) -> Chosen:
     """Draw the long and the simple set.
 
     Args:
         notes: candidates that passed the filters: id, image, question, category, length, print.
         settings: the recipe's.
         seed: the recipe's.
+        sparing: little was made in vain (a budget by quotas): where `keep` is not set, more than a tenth is drawn.
     """
     pool = notes.filter(pl.col("category").is_in(CATEGORIES))
     reasons: list[pl.DataFrame] = []
@@ -61,15 +63,23 @@ def choose(notes: pl.DataFrame, settings: CurateSettings, seed: int) -> Chosen:
     forward = select.weighted(pool.filter(pl.col("category").is_in(FORWARD)), seed, "sft")
     back = select.weighted(pool.filter(pl.col("category") == BACK), seed, "sft")
     # The share is one of all right ones; the quota only says who may be among them.
-    wanted = select.share(forward.height, settings.keep)
+    wanted = select.share(forward.height, _TENTH if settings.keep is None else settings.keep)
     for rows in (forward, back):
         drop(rows.join(select.within_quota(rows, quota(settings)), on="id", how="anti"), "question-quota")
     forward = select.within_quota(forward, quota(settings))
     back = select.within_quota(back, quota(settings))
 
-    kept = select.take(forward, wanted)
+    balance = settings.backtracking / (1 - settings.backtracking)
+    if sparing and settings.keep is None and balance:
+        wanted = max(wanted, int(back.height / balance + 0.5))
+        # What was continued because it was wanted goes first; short ones fill up.
+        made = forward.filter(pl.col("category") != "O")
+        first = select.take(made, wanted)
+        kept = pl.concat([first, select.take(forward.filter(pl.col("category") == "O"), wanted - len(first))])
+    else:
+        kept = select.take(forward, wanted)
     drop(forward.filter(~pl.col("id").is_in(kept.implode())), "not-drawn")
-    beside = int(len(kept) * settings.backtracking / (1 - settings.backtracking) + 0.5)
+    beside = int(len(kept) * balance + 0.5)
     turned = select.take(back, beside)
     drop(back.filter(~pl.col("id").is_in(turned.implode())), "balance")
 

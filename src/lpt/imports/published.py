@@ -22,7 +22,7 @@ from lpt.errors import SourceError, UserError
 from lpt.imports import presented
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, LongThought, Question, Thought, digest
-from lpt.settings import CaptionSettings
+from lpt.settings import BudgetSettings, CaptionSettings
 from lpt.store.run import Run
 from lpt.store.tables import TABLES, write_table
 from lpt.synthesis import grade
@@ -77,7 +77,8 @@ def import_published(folder: str | Path, out: str | Path, images: str | Path | N
             source="published",
             path=str(folder.resolve()),
             images=None if root is None else str(root.resolve()),
-        )
+        ),
+        budget=BudgetSettings(mode="exhaustive"),
     )
     tables = read(folder, root, recipe)
     run = Run.create(out, recipe)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import polars as pl
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
@@ -18,9 +19,10 @@ from lpt.captions.scenes import DEFAULT_COUNT
 from lpt.errors import UserError
 from lpt.look.progress import duration, money
 from lpt.look.safe import safe
+from lpt.look.spending import Prices
 from lpt.recipe import Recipe
 from lpt.settings import Price, QuestionSettings
-from lpt.store.ledger import CallRow, Ledger, Spent
+from lpt.store.reading import CallRow, LedgerReader, Spent
 from lpt.store.run import Run
 
 _T90 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83)
@@ -119,12 +121,12 @@ def plan(run: Run, rows: int, pilot_rows: int, *, exact: bool) -> Plan:
         pilot_rows: how many of them the pilot took.
         exact: the ledger was empty before: then all that it holds is the pilot's.
     """
-    prices = {model.model: model.price for model in run.recipe.models.values()}
+    prices = Prices(run.recipe)
     calls = dict(_calls(run))
     images: dict[str, Figures] = {image: Figures() for image in run.table("captions").collect()["id"]}
     for caption, call in calls.values():
         images[caption].add(_of_call(call, prices))
-    with Ledger(run.ledger_path) as ledger:
+    with LedgerReader(run.ledger_path) as ledger:
         spent = ledger.spent() if exact else ledger.spent(_keys(run))
     times = rows / pilot_rows
     lines = [Line(stage=s.stage, model=s.model, estimate=_of_spent(s, prices)) for s in spent]
@@ -154,34 +156,42 @@ def plan(run: Run, rows: int, pilot_rows: int, *, exact: bool) -> Plan:
     )
 
 
+def _replies(run: Run, name: str, owner: str) -> pl.DataFrame:
+    """The keys of the replies that a table's records were read from, and whose they are: owner, reply."""
+    rows = run.table(name).select(owner, "reply", *(["cut"] if name == "long_thoughts" else []))
+    parts = [rows.select(owner, "reply")]
+    if name == "long_thoughts":
+        parts.append(rows.select(owner, reply="cut").explode("reply"))
+    return pl.concat(parts).drop_nulls().unique(maintain_order=True).collect()
+
+
 def _keys(run: Run) -> Iterator[str]:
     for name in _REPLIES:
-        yield from run.table(name).select("reply").drop_nulls().unique().collect()["reply"]
+        yield from _replies(run, name, "id" if name == "questions" else "question")["reply"]
 
 
 def _calls(run: Run) -> Iterator[tuple[int, tuple[str, CallRow]]]:
     """The calls whose replies the tables hold, by their ids, each with its caption."""
-    questions = run.table("questions").select("id", "caption", "reply").collect()
+    questions = run.table("questions").select("id", "caption").collect()
     caption_of = dict(zip(questions["id"], questions["caption"], strict=True))
-    with Ledger(run.ledger_path) as ledger:
+    with LedgerReader(run.ledger_path) as ledger:
         for name in _REPLIES:
-            table = questions if name == "questions" else run.table(name).select("question", "reply").collect()
-            owner = table["id" if name == "questions" else "question"]
-            for question, key in zip(owner, table["reply"], strict=True):
-                found = ledger.lookup(key) if key else None
+            rows = _replies(run, name, "id" if name == "questions" else "question")
+            for question, key in rows.iter_rows():
+                found = ledger.lookup(key)
                 if found:
                     yield found[1].id, (caption_of[question], found[1])
 
 
-def _of_call(call: CallRow, prices: dict[str, Price]) -> Figures:
+def _of_call(call: CallRow, prices: Prices) -> Figures:
     usage = call.usage
     tokens = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    return _figures(1, tokens, prices.get(call.request["model"], Price()))
+    return _figures(1, tokens, prices(call.stage, call.model))
 
 
-def _of_spent(spent: Spent, prices: dict[str, Price]) -> Figures:
+def _of_spent(spent: Spent, prices: Prices) -> Figures:
     tokens = (spent.prompt_tokens, spent.completion_tokens, spent.cached_tokens)
-    return _figures(spent.calls, tokens, prices.get(spent.model, Price()))
+    return _figures(spent.calls, tokens, prices(spent.stage, spent.model))
 
 
 def _figures(calls: int, tokens: tuple[int, int, int], price: Price) -> Figures:

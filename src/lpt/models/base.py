@@ -47,7 +47,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Fields that are sent as they are: what a server offers beyond the protocol."""
 
     @staticmethod
-    def of(settings: SampledSettings, *, bad_words: tuple[str, ...] = ()) -> "Sampling":
+    def of(settings: SampledSettings, *, bad_words: tuple[str, ...] = (), stop: tuple[str, ...] = ()) -> "Sampling":
         """The sampling of a stage: where its settings say 0, the server decides."""
         return Sampling(
             temperature=settings.temperature,
@@ -55,6 +55,7 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             top_k=settings.top_k or None,
             repetition_penalty=settings.repetition_penalty or None,
             max_tokens=settings.max_tokens,
+            stop=stop,
             bad_words=bad_words,
             extra=settings.extra,
         )

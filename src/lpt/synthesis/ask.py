@@ -20,6 +20,7 @@ from lpt.synthesis.grade_forms import normalise
 OPTIONS = 4
 _TRIES = 100
 """Braces that may open nothing before a reply is no JSON: each costs a look at the whole of it."""
+_EMPTY = re.compile(r'"questions"\s*:\s*\[\s*\]|\A\s*(?:```\w*)?\s*\[\s*\]\s*(?:```)?\s*\Z')
 
 _JSON_FORM = (
     'Answer with one JSON object: {"questions": [{"question": …, "options": [four strings], '
@@ -96,6 +97,8 @@ async def ask(
     words = prompts.fill(template(settings), caption=caption.text, questions=settings.questions, form=form)
     choice = await _say(model, caption, settings, words, seed_of(seed, caption.id, "ask"), rank)
     asked = list(read(choice.joined()))
+    if not asked and _none(choice.joined()):
+        return [], [Drop.make("ask", caption.id, caption.image, "no-questions")]
     if not asked and settings.reparse and choice.text.strip():
         words = prompts.fill(prompts.load("reparse"), text=choice.joined(), form=form)
         choice = await _say(model, caption, settings, words, seed_of(seed, caption.id, "reparse"), rank)
@@ -103,7 +106,7 @@ async def ask(
     if not asked:
         reason = "unfinished" if choice.finish_reason == "length" else "unreadable"
         return [], [Drop.make("ask", caption.id, caption.image, reason)]
-    return check(asked, caption, shown, system, seed=seed, reply=choice.key or None)
+    return check(asked, caption, shown, system, seed=seed, reply=choice.key or None, most=settings.questions)
 
 
 async def _say(model: Model, caption: Caption, settings: AskSettings, words: str, seed: int, rank: int) -> Choice:
@@ -132,11 +135,12 @@ def check(
     reply: str | None,
     places: Sequence[int] | None = None,
     sizes: Container[int] = (OPTIONS,),
+    most: int | None = None,
 ) -> tuple[list[Question], list[Drop]]:
     """Sort questions into sound ones, as they will be shown, and drops with the reason.
 
     `places` are the questions' places among those of the caption, by default as they stand; `sizes` says how many
-    options a question may have.
+    options a question may have. Once there are `most` sound ones, the rest is surplus.
     """
     questions: list[Question] = []
     drops: list[Drop] = []
@@ -145,6 +149,8 @@ def check(
         reason, right = fault(item, sizes)
         if not reason and _plain(item.stem) in stems:
             reason = "asked-twice"
+        if not reason and len(questions) == most:
+            reason = "surplus"
         if reason:
             drops.append(
                 Drop.make(
@@ -228,6 +234,12 @@ def read(text: str) -> Iterator[Asked]:
     _, text = grade.split_thought(text)
     found = list(_read_json(text))
     yield from found or _read_tagged(text)
+
+
+def _none(text: str) -> bool:
+    """Whether a reply is an empty list of questions: an answer that was understood, and no reason to ask again."""
+    _, text = grade.split_thought(text)
+    return _EMPTY.search(text) is not None
 
 
 def _read_json(text: str) -> Iterator[Asked]:

@@ -7,7 +7,7 @@ exact order, so that tables are written as they will stand and memory stays boun
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -15,8 +15,8 @@ import msgspec
 from lpt.errors import Interrupted, ModelError
 from lpt.models.base import Image, Model
 from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
-from lpt.settings import AskSettings, ThinkHarderSettings, ThinkSettings
-from lpt.synthesis import bring
+from lpt.settings import AskSettings, BudgetSettings, ThinkHarderSettings, ThinkSettings
+from lpt.synthesis import bring, budget
 from lpt.synthesis.ask import Asked, ask
 from lpt.synthesis.ask import template as ask_template
 from lpt.synthesis.bring import Brought, Own
@@ -38,14 +38,14 @@ class Trip(msgspec.Struct):
     long_thoughts: list[LongThought] = []
     drops: list[Drop] = []
 
-    def sort(self) -> "Trip":
-        """Put everything into the order of the tree, whatever the order of arrival."""
+    def sort(self, cues: Sequence[str] = ()) -> "Trip":
+        """Put everything into the order of the tree, whatever the order of arrival, and cues into the recipe's."""
         question = {q.id: i for i, q in enumerate(sorted(self.questions, key=lambda q: q.index))}
         self.questions.sort(key=lambda q: q.index)
         self.thoughts.sort(key=lambda t: (question[t.question], t.index))
         thought = {t.id: i for i, t in enumerate(self.thoughts)}
-        # Cues were asked for in the order of the recipe, and list.sort is stable.
-        self.long_thoughts.sort(key=lambda t: thought[t.thought])
+        cue = {words: i for i, words in enumerate(cues)}
+        self.long_thoughts.sort(key=lambda t: (thought[t.thought], cue.get(t.cue, 0), t.index))
         self.drops.sort(key=lambda drop: (drop.stage, drop.id))
         return self
 
@@ -61,6 +61,7 @@ class Travel:
         think_harder_settings: ThinkHarderSettings | None,
         *,
         own: Own | None = None,
+        budget: BudgetSettings,
         seed: int,
         until: Until = "think_harder",
         prepare: Callable[[Caption], Awaitable[Image | Drop]],
@@ -71,6 +72,7 @@ class Travel:
         self._own = own
         self._think = think_settings
         self._harder = think_harder_settings
+        self._budget = budget
         self._seed = seed
         self._until = until
         self._prepare = prepare
@@ -103,11 +105,11 @@ class Travel:
             assert self._ask, "a run without questions of its own asks for them"
             model = self._models[self._ask.model]
             asked = ask(model, caption, self._ask, self._think, self._system, seed=self._seed, rank=rank)
-            trip.questions, drops = await self._or_failed(asked, "ask", caption.id, caption.image, 1)
+            trip.questions, drops = await self._or_failed(asked, "ask", caption.id, caption.image, range(1))
         self._note(trip, "ask", len(trip.questions), drops)
         if self._until != "ask":
             await together(self._answer(trip, question, image, rank) for question in trip.questions)
-        return trip.sort()
+        return trip.sort(cues(self._harder) if self._harder else ())
 
     async def _bring(
         self, caption: Caption, brought: list[Brought], own: Own, rank: int
@@ -131,50 +133,96 @@ class Travel:
         return questions, drops + unsound
 
     async def _answer(self, trip: Trip, question: Question, image: Image, rank: int) -> None:
-        thought_of = think(
-            self._models[self._think.model], question, image, self._think, seed=self._seed, rank=rank
-        )
-        samples = self._think.samples
-        thoughts, drops = await self._or_failed(thought_of, "think", question.id, question.image, samples)
-        trip.thoughts += thoughts
-        useless = {drop.record for drop in drops}
-        self._note(trip, "think", len(thoughts) - len(useless & {t.id for t in thoughts}), drops)
-        if self._until != "think":
-            caption = trip.caption.text
-            useful = [thought for thought in thoughts if thought.id not in useless]
-            if not caption:  # an image of one's own question set that came without one
-                lost = [Drop.make("think_harder", thought.id, thought.image, "no-caption") for thought in useful]
-                self._note(trip, "think_harder", 0, lost)
-                return
+        useful = await self._thoughts(trip, question, image, rank)
+        if self._until == "think":
+            return
+        caption = trip.caption.text
+        if not caption:  # an image of one's own question set that came without one
+            lost = [Drop.make("think_harder", thought.id, thought.image, "no-caption") for thought in useful]
+            self._note(trip, "think_harder", 0, lost)
+        elif self._budget.mode == "exhaustive":
             await together(self._continue(trip, thought, question, caption, rank) for thought in useful)
+        else:
+            lines = ([t for t in useful if t.verdict == verdict] for verdict in ("correct", "wrong"))
+            await together(self._fill(trip, line, question, caption, rank) for line in lines)
+
+    async def _thoughts(self, trip: Trip, question: Question, image: Image, rank: int) -> list[Thought]:
+        """Draw thoughts until the budget has enough; those that can be thought further."""
+        useful: dict[int, Thought] = {}
+        drawn = 0
+        while count := budget.more_thoughts(
+            [useful[i].verdict if i in useful else None for i in range(drawn)], self._think.samples, self._budget
+        ):
+            thought_of = think(
+                self._models[self._think.model],
+                question,
+                image,
+                self._think,
+                seed=self._seed,
+                rank=rank,
+                first=drawn,
+                count=count,
+            )
+            thoughts, drops = await self._or_failed(
+                thought_of, "think", question.id, question.image, range(drawn, drawn + count)
+            )
+            drawn += count
+            trip.thoughts += thoughts
+            useless = {drop.record for drop in drops}
+            self._note(trip, "think", len(thoughts) - len(useless & {t.id for t in thoughts}), drops)
+            useful.update((thought.index, thought) for thought in thoughts if thought.id not in useless)
+        return [useful[i] for i in sorted(useful)]
 
     async def _continue(self, trip: Trip, thought: Thought, question: Question, caption: str, rank: int) -> None:
+        """Continue one thought in every way: all samples after every cue."""
         assert self._harder, "check_models has seen to it"
+        samples = range(self._harder.samples)
         # The cues of one thought leave together: what they share stands in the server's prefix cache.
-        by_cue = await together(
-            self._or_failed(
-                think_harder(
-                    self._models[self._harder.model],
-                    thought,
-                    question,
-                    caption,
-                    cue,
-                    self._harder,
-                    seed=self._seed,
-                    rank=rank,
-                ),
-                "think_harder",
-                thought.id,
-                thought.image,
-                self._harder.samples,
-                cue,
-            )
-            for cue in cues(self._harder)
+        await together(
+            self._long_thoughts(trip, thought, question, caption, cue, samples, rank) for cue in cues(self._harder)
         )
-        for longs, drops in by_cue:
-            trip.long_thoughts += longs
-            useless = {drop.record for drop in drops} & {long.id for long in longs}
-            self._note(trip, "think_harder", len(longs) - len(useless), drops)
+
+    async def _fill(self, trip: Trip, thoughts: list[Thought], question: Question, caption: str, rank: int) -> None:
+        """Continue thoughts of one verdict, a sample at a time, until the budget has what it wants of them."""
+        assert self._harder, "check_models has seen to it"
+        line = budget.Line(thoughts, cues(self._harder), self._harder.samples, self._budget, self._seed)
+        while slots := line.next():
+            made = await together(
+                self._long_thoughts(
+                    trip, slot.thought, question, caption, slot.cue, range(slot.sample, slot.sample + 1), rank
+                )
+                for slot in slots
+            )
+            line.came([longs[0] if longs else None for longs in made])
+
+    async def _long_thoughts(
+        self,
+        trip: Trip,
+        thought: Thought,
+        question: Question,
+        caption: str,
+        cue: str,
+        samples: range,
+        rank: int,
+    ) -> list[LongThought]:
+        assert self._harder, "check_models has seen to it"
+        made = think_harder(
+            self._models[self._harder.model],
+            thought,
+            question,
+            caption,
+            cue,
+            self._harder,
+            seed=self._seed,
+            rank=rank,
+            first=samples.start,
+            count=len(samples),
+        )
+        longs, drops = await self._or_failed(made, "think_harder", thought.id, thought.image, samples, cue)
+        trip.long_thoughts += longs
+        useless = {drop.record for drop in drops} & {long.id for long in longs}
+        self._note(trip, "think_harder", len(longs) - len(useless), drops)
+        return longs
 
     async def _or_failed(
         self,
@@ -182,7 +230,7 @@ class Travel:
         stage: Stage,
         parent: str,
         image: str,
-        samples: int,
+        samples: range,
         detail: str = "",
     ) -> tuple[list[Made], list[Drop]]:
         """What a stage made, or a drop for each sample that a failed call leaves out."""
@@ -192,9 +240,7 @@ class Travel:
             if error.fatal:
                 raise
             about = f"{error.kind} {detail}".strip()
-            return [], [
-                Drop.make(stage, parent, image, "call-failed", about, index=index) for index in range(samples)
-            ]
+            return [], [Drop.make(stage, parent, image, "call-failed", about, index=index) for index in samples]
 
     def _note(self, trip: Trip, stage: Stage, kept: int, drops: list[Drop]) -> None:
         trip.drops += drops

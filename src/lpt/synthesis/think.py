@@ -16,13 +16,32 @@ def system(settings: ThinkSettings) -> str:
 
 
 async def think(
-    model: Model, question: Question, image: Image, settings: ThinkSettings, *, seed: int, rank: int = 0
+    model: Model,
+    question: Question,
+    image: Image,
+    settings: ThinkSettings,
+    *,
+    seed: int,
+    rank: int = 0,
+    first: int = 0,
+    count: int | None = None,
 ) -> tuple[list[Thought], list[Drop]]:
-    """Ask the student `samples` times; every reply becomes a thought, and those of no use a drop as well.
+    """Ask the student for samples; every reply becomes a thought, and those of no use a drop as well.
+
+    Args:
+        model: the student.
+        question: what is asked.
+        image: what it sees beside it.
+        settings: the recipe's [think].
+        seed: the recipe's.
+        rank: the image's place in the run.
+        first: the first sample that is drawn now.
+        count: how many samples are drawn now; by default all.
 
     Raises:
         ModelError: no reply came. Nothing is said about the question then.
     """
+    count = settings.samples if count is None else count
     prefill = settings.prefill.rstrip()
     user = Message("user", question.prompt, (image,))
     head = (Message("system", question.system),) if question.system else ()
@@ -33,16 +52,16 @@ async def think(
             messages=(*head, user),
             prefill=prefill or None,
             sampling=Sampling.of(settings),
-            seed=seed_of(seed, question.id, "think"),
-            n=settings.samples,
+            seed=seed_of(seed, question.id, "think") + first,
+            n=count,
             rank=rank,
             affinity=question.image,
         )
     )
-    thoughts = [read(choice, question, i, prefill) for i, choice in reply.samples()]
+    thoughts = [read(choice, question, first + i, prefill) for i, choice in reply.samples()]
     lost = [
-        Drop.make("think", question.id, question.image, "call-failed", reply.lost, index=i)
-        for i in reply.missing(settings.samples)
+        Drop.make("think", question.id, question.image, "call-failed", reply.lost, index=first + i)
+        for i in reply.missing(count)
     ]
     return thoughts, lost + [drop for thought in thoughts if (drop := useless(thought))]
 

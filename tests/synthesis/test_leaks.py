@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lpt.curate.leaks import caption_phrases, prompt_phrases
+from lpt.synthesis.leaks import STOPS, betrayed_at, caption_phrases, prompt_phrases
 
 READS = """
 Wait, the description says that the cap is orange.
@@ -204,3 +206,28 @@ def test_a_harmless_phrase_does_not_hide_a_leak_beside_it() -> None:
 
 def test_there_may_be_no_texts() -> None:
     assert found([], caption_phrases) == []
+
+
+def both(text: str) -> None:
+    (phrase,) = caption_phrases(pl.Series([text])).to_list()
+    at = betrayed_at(text)
+    assert (phrase is None) == (at is None)
+    if at is not None:
+        assert text[at:].startswith(phrase)
+
+
+@pytest.mark.parametrize("line", READS + LOOKS)
+def test_one_text_is_read_as_a_table_is(line: str) -> None:
+    both(line)
+    both(f"I look at the sign. {line} So it is.\n{line}")
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from([*" ".join(READS + LOOKS).split(), *READS, "\n", "¤"]), max_size=12))
+def test_whatever_the_words_the_first_betrayal_is_the_same(words: list[str]) -> None:
+    both(" ".join(words))
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_where_a_server_may_stop_there_is_mostly_a_betrayal(stop: str) -> None:
+    assert any(stop in line and betrayed_at(line) is not None for line in READS), stop

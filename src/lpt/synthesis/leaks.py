@@ -5,8 +5,12 @@ The published code looks for bare substrings, so that "text" drops "texture" and
 patterns are whole phrases (`leaks.txt`). What a seeing person says, too ("the text on the sign", "option B
 describes", "best described as") is blanked out first. Word boundaries are those of ASCII: with Unicode's, Rust's
 engine falls back to a far slower one.
+
+Curation reads whole tables, by Polars; the stage that thinks harder reads one text, to cut it where it leaks.
 """
 
+import functools
+import re
 from pathlib import Path
 
 import polars as pl
@@ -51,6 +55,42 @@ def _phrases(texts: pl.Series, seen: str, pattern: str) -> pl.Series:
 def caption_phrases(texts: pl.Series) -> pl.Series:
     """For each text the first phrase that betrays a caption, or null."""
     return _phrases(texts, _SEEN, _CAPTION)
+
+
+STOPS = (
+    " description",
+    " described",
+    " mentioned",
+    " caption",
+    " specified",
+    " stated",
+    " image details",
+    " text says",
+)
+"""Where a server may stop by itself: literal words, those that betray most often first, as some take only four."""
+
+
+def betrayed_at(text: str) -> int | None:
+    """Where the first phrase that betrays a caption begins: the one of `caption_phrases`; None without any.
+
+    Compiled on first use: only a run that thinks harder needs it.
+    """
+    seen, caption = _compiled()
+    if not caption.search(text):
+        return None
+    blank = seen.sub(lambda match: f" {'¤' * (len(match[0]) - 2)} ", text)  # as long as it was: places stay
+    found = caption.search(blank)
+    return found.start() if found else None
+
+
+@functools.cache
+def _compiled() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What is seen and what betrays, in Python's spelling: there the boundary of ASCII words is a flag."""
+
+    def python(pattern: str) -> str:
+        return pattern.removeprefix("(?i)").replace(_EDGE, r"(?a:\b)")
+
+    return re.compile(python(_SEEN), re.IGNORECASE), re.compile(rf"{python(_CAPTION)}(?a:\b)", re.IGNORECASE)
 
 
 def prompt_phrases(texts: pl.Series) -> pl.Series:
