@@ -9,12 +9,13 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift)
 
-.PHONY: demo test check bench format clean help $(REAL) test-real
+.PHONY: demo test check docs bench format clean help $(REAL) test-real
 
 help:
 	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types, import doors"
+	@echo "make docs    write the parts of docs/ that come from the code"
 	@echo "make bench   speed and memory, as ratios (minutes)"
 	@echo "make test-real   against real servers and trainers, some GB in environments of their own (CONTRIBUTING.md)"
 
@@ -58,6 +59,9 @@ $(REAL): test-real-%: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(CORE)
+	$(BIN)/python scripts/reference.py
 
 bench: $(DEV)
 	$(BIN)/python -m perf

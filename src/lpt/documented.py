@@ -19,5 +19,6 @@ def fields(kind: type[msgspec.Struct]) -> dict[str, str]:
             if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
                 documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
                 text = str(after.value.value) if documented else ""  # type: ignore[union-attr]
-                found[line.target.id] = " ".join(text.split())
+                # Where a field is given another default only, its meaning stays.
+                found[line.target.id] = " ".join(text.split()) or found.get(line.target.id, "")
     return found

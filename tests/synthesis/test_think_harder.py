@@ -249,6 +249,13 @@ async def test_a_server_may_have_stopped_at_the_word_itself() -> None:
     assert long.verdict == "correct"
 
 
+async def test_one_that_is_stopped_each_time_says_so() -> None:
+    stopped = Choice(text=" the Car looks dark. According to the", finish_reason="stop", key="k")
+    (long,), (drop,), requests = await rewound(stopped, stopped, stopped, rewinds=2)
+    assert len(requests) == 3
+    assert (long.verdict, drop.reason) == ("unparsed", "kept-leaking")
+
+
 async def test_what_was_cut_by_the_limit_was_not_stopped() -> None:
     endless = Choice(text=" and so on and on", finish_reason="length")
     (long,), (drop,), requests = await rewound(endless)

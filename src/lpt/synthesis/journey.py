@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from lpt.errors import Interrupted, ModelError
+from lpt.errors import Interrupted, LptError, ModelError, StoreError
 from lpt.models.base import Image, Model
 from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
 from lpt.settings import AskSettings, BudgetSettings, ThinkHarderSettings, ThinkSettings
@@ -273,18 +273,20 @@ async def journey(
 ) -> AsyncGenerator[Made, None]:
     """Take many images through, `in_flight` at once, and yield their trips in the order of the captions.
 
-    When a journey is interrupted, those that had come through are still yielded, in order; then Interrupted is
-    raised. Any other error is raised at once.
+    When a journey is interrupted, no other sets out. When a model or the disk has failed for good, those under way
+    are ended, too. Then whatever had come through is yielded, in order, and the error raised. An error that is none
+    of these is a bug of ours, and raised at once.
     """
     running: dict[asyncio.Task[Made], int] = {}
     arrived: dict[int, Made] = {}
     head = 0  # the first rank that has not been yielded
     sent = 0
     interrupted = False
+    failed: LptError | None = None
     source = enumerate(captions)
     exhausted = False
     try:
-        while True:
+        while not failed:
             # One slow image holds back the table, not the others: they may run ahead of it, within reason.
             while not (exhausted or interrupted) and len(running) < in_flight and sent - head < 4 * in_flight:
                 try:
@@ -303,14 +305,23 @@ async def journey(
                     arrived[rank] = task.result()
                 except Interrupted:
                     interrupted = True
+                except (ModelError, StoreError) as error:
+                    failed = failed or error
             while head in arrived:
                 yield arrived.pop(head)
                 head += 1
+        await _end(running)  # nobody goes on asking while what has arrived is put away
         for rank in sorted(arrived):
             yield arrived[rank]
+        if failed:
+            raise failed
         if interrupted:
             raise Interrupted("stopped; what was answered is kept")
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await _end(running)
+
+
+async def _end(tasks: Iterable[asyncio.Task[Made]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -203,7 +203,9 @@ def spaced(added: str) -> str:
 
 def useless(long: LongThought) -> Drop | None:
     """Why a long thought cannot be used: no verdict, or nothing was added."""
-    if long.verdict == "unparsed":
+    if long.verdict == "unparsed" and long.finish_reason != "length" and long.cut and "</think>" not in long.text:
+        reason = "kept-leaking"  # stopped at a betraying word each time
+    elif long.verdict == "unparsed":
         reason = "unfinished" if long.finish_reason == "length" else "unparsed"
     elif not long.continuation:
         reason = "nothing-added"
