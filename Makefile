@@ -7,15 +7,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
-REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift)
+STRESS_SEEDS ?= 42
+STRESS_FIRST ?= 0
+REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift verl)
 
-.PHONY: demo test check docs bench format clean help $(REAL) test-real
+.PHONY: demo test check docs stress bench format clean help $(REAL) test-real
 
 help:
 	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types, import doors"
 	@echo "make docs    write the parts of docs/ that come from the code"
+	@echo "make stress  more than 200 runs and servers killed at random points (about ten minutes)"
 	@echo "make bench   speed and memory, as ratios (minutes)"
 	@echo "make test-real   against real servers and trainers, some GB in environments of their own (CONTRIBUTING.md)"
 
@@ -62,6 +65,10 @@ format: $(DEV)
 
 docs: $(CORE)
 	$(BIN)/python scripts/reference.py
+
+# Runs and launched servers killed at random points; STRESS_SEEDS=100 for more, STRESS_FIRST=7 STRESS_SEEDS=1 for one again.
+stress: $(DEV)
+	$(BIN)/python -m tests.crash.stress --seeds $(STRESS_SEEDS) --first $(STRESS_FIRST)
 
 bench: $(DEV)
 	$(BIN)/python -m perf

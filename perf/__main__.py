@@ -12,7 +12,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-MEASURES = ("client_rate", "overlap", "memory", "compose", "duplicates")
+MEASURES = ("client_rate", "capacity", "ledger", "overlap", "memory", "compose", "duplicates", "resume", "soak")
 
 
 def machine() -> dict[str, object]:

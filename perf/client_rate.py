@@ -23,7 +23,7 @@ import aiohttp
 import msgspec
 
 from lpt.models.base import Image, Message, Request, Sampling
-from lpt.models.dialects import body
+from lpt.models.dialects import Way, body
 from lpt.models.endpoint import Endpoint
 from lpt.models.recorded import Recorded
 from lpt.settings import ModelSettings
@@ -120,7 +120,7 @@ async def measure(count: int, ask: Callable[[int], Awaitable[None]]) -> tuple[fl
 async def compare(port: int, count: int) -> dict[str, object]:
     settings = ModelSettings(model="m", url=f"http://127.0.0.1:{port}/v1", prefill="continue")
     asked = requests(count)
-    made = [msgspec.json.encode(body(request, settings, "continue", None, "m")[1]) for request in asked]
+    made = [msgspec.json.encode(body(request, settings, Way("continue"), None, "m")[1]) for request in asked]
     url = f"{settings.url}/chat/completions"
     endpoint = Endpoint(settings, (str(settings.url),), name="m")
     headers = {"Content-Type": "application/json"}

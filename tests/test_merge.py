@@ -11,7 +11,9 @@ import pytest
 from lpt.curate.compose import compose
 from lpt.curate.funnel import check, funnel
 from lpt.curate.merge import merge
-from lpt.errors import RunError
+from lpt.errors import Refused, RunError
+from lpt.models.base import Reply, Request
+from lpt.models.recorded import Recorded
 from lpt.pipeline import synthesize
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, split_of
@@ -160,6 +162,17 @@ def test_what_cannot_be_merged_says_so_and_harms_nothing(runs: list[Run], tmp_pa
     assert not (tmp_path / "merged").exists()
 
 
+def test_a_header_that_differs_is_told_without_what_it_says(tmp_path: Path):
+    runs = []
+    for number, key in enumerate(("s3cret", "hush")):
+        text = f'[models.m]\nmodel = "m"\nurl = "u"\nheaders = {{ X-Key = "{key}" }}\n[captions]\nsource = "jsonl"'
+        run = small(tmp_path / key, "/a.jsonl", number)
+        runs.append(Run.create(run.path, Recipe.parse(text)))
+    remarks = merge([run.path for run in runs], tmp_path / "merged").remarks
+    assert "the recipes differ: models.m.headers.X-Key" in remarks
+    assert not any("s3cret" in remark or "hush" in remark for remark in remarks)
+
+
 def lpt(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lpt", *map(str, arguments)], capture_output=True, text=True, check=False
@@ -182,3 +195,50 @@ def test_the_command_merges_and_composes_and_does_so_again(runs: list[Run], tmp_
     assert "--out MERGED" in alone.stderr
     assert set(TABLES) >= set(first)
     assert pl.read_parquet(tmp_path / "merged/tables/sft.parquet").height > 0
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, kind: str, stage: str, nth: int) -> None:
+    """Every so-manieth call of a stage finds nobody."""
+    whole, count = Recorded.ask, iter(range(10**6))
+
+    async def ask(self: Recorded, request: Request) -> Reply:
+        if request.stage == stage and next(count) % nth == 0:
+            raise Refused("no", kind=kind)
+        return await whole(self, request)
+
+    monkeypatch.setattr(Recorded, "ask", ask)
+
+
+def failed(run: Run) -> int:
+    return run.table("drops").filter(pl.col("reason") == "call-failed").collect().height
+
+
+@pytest.mark.parametrize(
+    ("stage", "table"), [("ask", "questions"), ("think", "thoughts"), ("think_harder", "long_thoughts")]
+)
+def test_a_sample_that_one_run_has_is_no_drop_because_another_failed_to_get_it(
+    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, table: str
+) -> None:
+    recipe = small_recipe(sim.url, "budget.mode=exhaustive", scenes=2)
+    whole = synthesize(recipe, tmp_path / "whole")
+    fails(monkeypatch, "http-400", stage, 2)
+    lacking = synthesize(recipe, tmp_path / "lacking")
+    monkeypatch.undo()
+    assert failed(lacking) > 0
+    assert lacking.table(table).collect().height < whole.table(table).collect().height
+    merged = merge([lacking.path, whole.path], tmp_path / "merged").run
+    assert failed(merged) == 0
+    check(funnel(merged))
+
+
+def test_a_sample_that_failed_in_two_runs_is_one_drop(
+    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    for kind in ("http-400", "timeout"):
+        fails(monkeypatch, kind, "think", 1)
+        runs.append(synthesize(small_recipe(sim.url, "budget.mode=exhaustive", scenes=1), tmp_path / kind))
+        monkeypatch.undo()
+    merged = merge([run.path for run in runs], tmp_path / "merged").run
+    assert failed(merged) == failed(runs[0]) == failed(runs[1]) > 0
+    check(funnel(merged))

@@ -18,6 +18,7 @@ from lpt.curate.funnel import check, funnel
 from lpt.errors import Denied, RunError
 from lpt.models.base import Image
 from lpt.pipeline import State, synthesize
+from lpt.store.lock import held
 from lpt.store.run import Run
 from lpt.store.tables import TABLES
 from tests.conftest import EXHAUSTIVE, MODELS, Sim, small_recipe
@@ -130,7 +131,7 @@ def test_a_wrong_image_shows_as_accuracy_near_chance(sim: Sim, tmp_path: Path, m
     recipe = small_recipe(sim.url, "think.samples=4", scenes=12)
     right = accuracy(synthesize(recipe, tmp_path / "right", until="think"), "thoughts")
 
-    def swapped(path: Path, image: str, settings) -> Image:
+    def swapped(path: Path, image: str, settings, *, exact: bool) -> Image:
         others = sorted(path.parent.glob("*.png"))
         other = others[(others.index(path) + 5) % len(others)]
         return prepare(other, f"swapped {image}", settings)
@@ -141,13 +142,16 @@ def test_a_wrong_image_shows_as_accuracy_near_chance(sim: Sim, tmp_path: Path, m
     assert 0.15 <= wrong <= 0.36
 
 
-def test_a_lost_prefix_shows_as_accuracy_near_chance(start_sim, tmp_path: Path):
+def test_a_server_that_loses_the_prefix_stops_the_run_and_one_that_keeps_it_finds_answers(
+    start_sim, tmp_path: Path
+):
     kept = synthesize(small_recipe(start_sim().url, scenes=8), tmp_path / "kept")
-    server = start_sim("--dial", "prefill=ignored")
-    told = [f'models.{name}.prefill="continue"' for name in ("reasoner",)]
-    lost = synthesize(small_recipe(server.url, *told, scenes=8), tmp_path / "lost")
     assert accuracy(kept, "long_thoughts") > 0.7
-    assert 0.15 <= accuracy(lost, "long_thoughts") <= 0.36
+    server = start_sim("--dial", "prefill=ignored")
+    with pytest.raises(Denied, match=r"continued none .* models\.reasoner\.prefill"):
+        synthesize(small_recipe(server.url, 'models.reasoner.prefill="continue"'), tmp_path / "lost")
+    asked = sum(request["model"] == "reasoner" for request in server.requests())
+    assert asked <= 8 + 64, "not for every thought, six times over"
 
 
 def test_a_model_that_is_not_there_stops_the_run_at_once(sim: Sim, tmp_path: Path):
@@ -166,7 +170,7 @@ def test_a_request_that_always_fails_is_a_drop_and_the_rest_goes_on(start_sim, t
 def test_two_runs_cannot_hold_one_folder(sim: Sim, tmp_path: Path):
     recipe = small_recipe(sim.url, scenes=1)
     run = Run.create(tmp_path / "run", recipe)
-    with pipeline.held(run.path), pytest.raises(RunError, match=f"process {os.getpid()}"):
+    with held(run.path), pytest.raises(RunError, match=f"process {os.getpid()}"):
         synthesize(recipe, tmp_path / "run")
 
 

@@ -1,5 +1,6 @@
 """A recipe says what it wants and where it is wrong; what is printed loads as the same recipe."""
 
+import datetime as dt
 import math
 from pathlib import Path
 from typing import Any
@@ -364,3 +365,35 @@ def test_a_stage_that_is_missing_is_named(stage: str) -> None:
 @pytest.mark.parametrize("name", ["demo.toml", "docci.toml"])
 def test_the_recipes_that_we_ship_are_whole(name: str) -> None:
     Recipe.load(Path(__file__).parents[1] / "recipes" / name).check_models()
+
+
+def test_dates_in_what_is_sent_as_it_is_stay_dates() -> None:
+    text = """
+        [models.m]
+        model = "m"
+        [models.m.extra]
+        since = 2024-05-01
+        at = 2024-05-01T07:32:00.5Z
+        local = 2024-05-01T07:32:00
+        hour = 07:32:00
+        several = [2024-05-01, 2024-05-02]
+        """
+    recipe = Recipe.parse(text)
+    again = Recipe.parse(recipe.toml())
+    assert again == recipe
+    assert again.models["m"].extra["since"] == dt.date(2024, 5, 1)
+
+
+def test_a_home_that_nobody_has_is_told() -> None:
+    with pytest.raises(RecipeError, match="~nobody-at-all/pictures: there is no user of that name"):
+        Recipe.parse('captions.path = "~nobody-at-all/pictures"').located(Path("/"))
+
+
+def test_a_setting_that_is_a_number_or_a_word_says_both():
+    text = '[models.m]\nmodel = "m"\nurl = "http://x/v1"\nconcurrency = '
+    assert Recipe.parse(text + '"auto"').models["m"].concurrency == "auto"
+    assert Recipe.parse(text + "7").models["m"].concurrency == 7
+    with pytest.raises(RecipeError, match=r"concurrency.*it can be a whole number, auto"):
+        Recipe.parse(text + '"many"')
+    with pytest.raises(RecipeError, match=r"concurrency"):
+        Recipe.parse(text + "0")

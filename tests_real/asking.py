@@ -9,7 +9,7 @@ from conftest import Server
 from lpt.chat import Template
 from lpt.models import dialects
 from lpt.models.base import Image, Message, Request, Sampling
-from lpt.models.dialects import Dialect
+from lpt.models.dialects import Dialect, Way
 from lpt.models.endpoint import Endpoint
 from lpt.settings import ModelSettings
 
@@ -62,7 +62,7 @@ async def post(server: Server, path: str, fields: Body) -> tuple[int, Body]:
 async def prompt_ids(server: Server, request: Request, dialect: Dialect) -> list[int]:
     """The token ids of the prompt that the model was given, for a request in a dialect: the server's own word."""
     template = Template.load(str(server.folder)) if dialect == "completions" else None
-    path, fields = dialects.body(request, settings(server), dialect, template, "real")
+    path, fields = dialects.body(request, settings(server), Way(dialect), template, "real")
     status, body = await post(server, f"/v1{path}", {**fields, "return_token_ids": True})
     assert status == 200, body
     ids = body.get("prompt_token_ids") or body["choices"][0].get("prompt_token_ids")

@@ -81,7 +81,7 @@ def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Text for tokenizers: captions of scenes, and our prompts."""
     texts = [world.describe(scene) for scene, _ in world.scenes(40, 0, "rich")]
-    prompts = resources.files("lpt") / "synthesize" / "prompts"
+    prompts = resources.files("lpt") / "synthesis" / "prompts"
     texts += [
         (prompts / f"{name}.txt").read_text(encoding="utf-8")
         for name in ("ask", "think", "think_harder", "reparse")
@@ -207,7 +207,9 @@ def pytest_runtest_makereport(
         notes = "; ".join(str(value) for key, value in item.user_properties if key == "note")
         error = "" if call.excinfo is None else str(call.excinfo.value)
         error = expected or error
-        version = ""
+        version = environments.pinned(name)
+        if call.excinfo is not None and call.excinfo.errisinstance(environments.Missing):
+            error = f"could not be installed: {error.strip().splitlines()[-1]}"
         if environments.ready(name):
             versions = environments.told(name)["versions"]
             assert isinstance(versions, dict)

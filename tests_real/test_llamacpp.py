@@ -1,16 +1,23 @@
 """llama.cpp's own server with a tiny random GGUF, through our own launch, dialects and client."""
 
+import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import asking
+import doctoring
 from conftest import INSIDE, Server, call, serving
 from lpt.chat import Template
+from lpt.errors import UserError
 from lpt.models import dialects, probe
-from lpt.models.base import Message
+from lpt.models.base import Message, Reply
+from lpt.models.dialects import Way
 
 pytestmark = pytest.mark.tool("llamacpp")
 checks = pytest.mark.checks
@@ -18,55 +25,111 @@ Note = Callable[[str], None]
 
 QUESTION = "What colour is the cup?"
 THOUGHT = "<think>\nThe cup is red.\nWait,"
-TEMPLATE = """\
+HEAD = """\
 {{- bos_token }}
 {%- for message in messages %}
+"""
+PLAIN = """\
 {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+"""
+# As Qwen3's: of an assistant's turn the thought is cut off, or told apart.
+THINKING = """\
+{%- set thought = '' %}
+{%- set words = message.content %}
+{%- if message.reasoning_content is string %}
+{%- set thought = message.reasoning_content %}
+{%- elif '</think>' in words %}
+{%- set thought = words.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}
+{%- set words = words.split('</think>')[-1].lstrip('\\n') %}
+{%- endif %}
+{{- '<|im_start|>' + message.role + '\\n' }}
+{%- if message.role == 'assistant' and (loop.last or thought) %}
+{{- '<think>\\n' + thought.strip('\\n') + '\\n</think>\\n\\n' }}
+{%- endif %}
+{{- words + '<|im_end|>\\n' }}
+"""
+TAIL = """\
 {%- endfor %}
 {%- if add_generation_prompt %}
 {{- '<|im_start|>assistant\\n' }}
 {%- endif %}
 """
-
-
-async def _serve(
-    opened: str, environment: Callable[[str], Path], corpus: Path, folder: Path
-) -> AsyncIterator[Server]:
-    python = environment("llamacpp")
-    template, model = folder / "template.jinja", folder / "tiny.gguf"
-    template.write_text(TEMPLATE.replace("assistant\\n' }}\n{%- endif", f"assistant\\n{opened}' }}}}\n{{%- endif"))
-    call(python, INSIDE / "tiny_gguf.py", corpus, template, model)
-    async with serving(
-        f"{python} {INSIDE / 'llamacpp_serve.py'} {model} {{port}}", "tiny", template, folder
-    ) as server:
-        yield server
+CLOSING = """\
+{%- if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}
+{{- '<think>\\n\\n</think>\\n\\n' }}
+{%- endif %}
+"""
+OPENING = TAIL.replace("assistant\\n'", "assistant\\n<think>\\n'")
+OPENING_OR_CLOSING = """\
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is defined and enable_thinking is false %}
+{{- '<think>\\n\\n</think>\\n\\n' }}
+{%- else %}
+{{- '<think>\\n' }}
+{%- endif %}
+{%- endif %}
+"""
+TEMPLATES = {
+    "plain": HEAD + PLAIN + TAIL,
+    "opening": HEAD + PLAIN + OPENING,
+    "thinking": HEAD + THINKING + TAIL + CLOSING,
+    "thinking, opening": HEAD + THINKING + OPENING_OR_CLOSING,
+    "deepseek-r1": (resources.files("lpt") / "templates" / "deepseek-r1.jinja").read_text(encoding="utf-8"),
+}
+Serve = Callable[[str], Awaitable[Server]]
 
 
 @pytest.fixture(scope="module")
-async def server(
+async def serve(
     environment: Callable[[str], Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[Serve]:
+    """A server with one of the templates; each is started once."""
+    running: dict[str, Server] = {}
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def get(name: str) -> Server:
+            if name not in running:
+                folder = tmp_path_factory.mktemp("llamacpp")
+                python = environment("llamacpp")
+                template, model = folder / "template.jinja", folder / "tiny.gguf"
+                template.write_text(TEMPLATES[name], encoding="utf-8")
+                call(python, INSIDE / "tiny_gguf.py", corpus, template, model)
+                command = f"{python} {INSIDE / 'llamacpp_serve.py'} {model} {{port}}"
+                running[name] = await stack.enter_async_context(serving(command, "tiny", template, folder))
+            return running[name]
+
+        yield get
+
+
+@pytest.fixture(scope="module")
+async def server(serve: Serve) -> Server:
     """One whose template leaves the thought to the model."""
-    async for one in _serve("", environment, corpus, tmp_path_factory.mktemp("llamacpp")):
-        yield one
-
-
-@pytest.fixture(scope="module")
-async def opening_server(
-    environment: Callable[[str], Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Server]:
-    """One whose template opens the thought in its generation prompt, as R1's does."""
-    async for one in _serve("<think>\\n", environment, corpus, tmp_path_factory.mktemp("llamacpp")):
-        yield one
+    return await serve("plain")
 
 
 async def applied(server: Server, prefill: str) -> str:
-    """The prompt that the server makes of a request in the dialect `trailing`."""
+    """The prompt that the server makes of a request in the dialect `trailing`, as we send it."""
     request = asking.asked(QUESTION, prefill=prefill)
-    _, fields = dialects.body(request, asking.settings(server), "trailing", None, "real")
+    endpoint = asking.endpoint(server)
+    try:
+        way = await endpoint.manners.way(request, "trailing")
+    finally:
+        await endpoint.close()
+    _, fields = dialects.body(dialects.sent(request, way), asking.settings(server), way, None, "real")
     status, body = await asking.post(server, "/apply-template", fields)
     assert status == 200, body
     return str(body["prompt"])
+
+
+async def said(server: Server, turn: str, **more: Any) -> Reply:
+    """What our client makes of a reply."""
+    endpoint = asking.endpoint(server, **more)
+    try:
+        return await endpoint.ask(asking.asked(QUESTION, prefill=turn))
+    finally:
+        await endpoint.close()
 
 
 async def count(server: Server, text: str) -> int:
@@ -77,8 +140,8 @@ async def count(server: Server, text: str) -> int:
 
 
 def rendered(server: Server, prefill: str) -> str:
-    """The prompt as lpt.chat renders it, without the mark that a tokenizer puts before it."""
-    template = Template(server.folder.read_text(), "tiny", {})
+    """Our own rendering; the server leaves its first mark out of a prompt, and puts it there itself."""
+    template = Template(server.folder.read_text(), "tiny", {"bos_token": ""})
     return template.render([Message("user", QUESTION)], prefill=prefill).text
 
 
@@ -97,66 +160,69 @@ async def test_launch(server: Server, note: Note) -> None:
 async def test_trailing(server: Server, prefill: str) -> None:
     words = rendered(server, prefill)
     assert await applied(server, prefill) == words
-    endpoint = asking.endpoint(server)
-    try:
-        reply = await endpoint.ask(asking.asked(QUESTION, prefill=prefill))
-    finally:
-        await endpoint.close()
+    reply = await said(server, prefill)
     assert reply.usage.prompt_tokens == 1 + await count(server, words)  # one for its own mark
 
 
-@checks("it says the prefix again before the continuation; our client takes it away")
-async def test_echo(server: Server) -> None:
-    request = asking.asked(QUESTION, prefill=THOUGHT)
-    path, fields = dialects.body(request, asking.settings(server), "trailing", None, "real")
+@checks("it says the prefix again before the continuation; our client takes it away, however short it is")
+@pytest.mark.parametrize("prefill", [THOUGHT, "I see", "Well, first", "I", "<think>"])
+async def test_echo(server: Server, prefill: str) -> None:
+    request = asking.asked(QUESTION, prefill=prefill)
+    path, fields = dialects.body(request, asking.settings(server), Way("trailing"), None, "real")
     _, body = await asking.post(server, f"/v1{path}", fields)
     raw = body["choices"][0]["message"]["content"]
-    assert raw.startswith(THOUGHT)
-    endpoint = asking.endpoint(server)
-    try:
-        reply = await endpoint.ask(request)
-    finally:
-        await endpoint.close()
-    assert reply.choices[0].text == raw.removeprefix(THOUGHT) != ""
+    assert raw.startswith(prefill)
+    assert (await said(server, prefill)).choices[0].text == raw.removeprefix(prefill) != ""
 
 
-@checks("a short prefix, too, is taken away where it is said again")
-@pytest.mark.xfail(reason="fewer than 12 characters are left in place: they may have come by chance")
-@pytest.mark.parametrize("prefill", ["I see", "Well, first"])
-async def test_short_echo(server: Server, prefill: str) -> None:
-    endpoint = asking.endpoint(server)
-    try:
-        reply = await endpoint.ask(asking.asked(QUESTION, prefill=prefill))
-    finally:
-        await endpoint.close()
-    assert not reply.choices[0].text.startswith(prefill), reply.choices[0].text
-
-
-@checks("a template that opens the thought itself: the prefix's own `<think>` does not come twice")
-@pytest.mark.xfail(
-    reason="llama.cpp puts the prefix behind its generation prompt, and we do not know what that opens"
+@checks(
+    "templates that open the thought, or that know of thoughts (as Qwen3's and R1's): sent in the form that its "
+    "/apply-template renders as lpt.chat does; `<think>` comes once, no thought is closed before it is gone on with"
 )
-async def test_opened_twice(opening_server: Server, note: Note) -> None:
-    prompt = await applied(opening_server, THOUGHT)
-    note(f"the prompt ends in {prompt.rpartition('<|im_start|>')[2]!r}")
-    assert prompt.count("<think>") == 1
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "plain"])
+async def test_thoughts(serve: Serve, name: str) -> None:
+    server = await serve(name)
+    for prefill in (THOUGHT, "<think>\nI look at it once more.\n\nThe cup stands left of the plate. Hmm,"):
+        prompt = await applied(server, prefill)
+        assert prompt == rendered(server, prefill)
+        reply = await said(server, prefill)
+        assert reply.usage.prompt_tokens == 1 + await count(server, prompt)
+        raw = await said(server, prefill, prefill="completions", template=str(server.folder))
+        assert _words(reply) == _words(raw) != ""
 
 
-@checks('… with think_harder.opening = "", the cure, it comes once, from the template')
-async def test_opened_once(opening_server: Server) -> None:
-    prompt = await applied(opening_server, THOUGHT.removeprefix("<think>\n"))
-    assert prompt.endswith("assistant\n" + THOUGHT)
+def _words(reply: Reply) -> str:
+    """What was said: its parser strips a thought, and half a character at the end of a reply that is cut."""
+    (choice,) = reply.choices
+    return f"{choice.reasoning or ''}{choice.text}".strip(" \n\ufffd")
+
+
+@checks("a prefix without `<think>` where the template opens the thought: it comes from the template, once")
+@pytest.mark.parametrize("name", ["opening", "thinking, opening", "deepseek-r1"])
+async def test_opened_by_the_template(serve: Serve, name: str) -> None:
+    server = await serve(name)
+    prompt = await applied(server, THOUGHT.removeprefix("<think>\n"))
+    assert re.sub(r"<think>\s*", "<think>", prompt) == re.sub(r"<think>\s*", "<think>", rendered(server, THOUGHT))
+
+
+@checks("a prefix that no form of the last message comes to is refused, and what to set instead is said")
+async def test_unfit(serve: Serve, note: Note) -> None:
+    server = await serve("thinking")  # closes the thought before any words but a thought's
+    with pytest.raises(UserError, match=r'models\.model\.prefill = "completions"') as unfit:
+        await said(server, "The cup is re")
+    note(str(unfit.value)[:200])
+    assert _words(await said(server, "The cup is re", prefill="completions", template=str(server.folder)))
 
 
 @checks("`completions`: the tokenizer's own mark does not come twice")
-@pytest.mark.xfail(reason="llama.cpp knows no add_special_tokens and always puts its mark before a text")
-async def test_completions_mark(server: Server) -> None:
-    template = Template(server.folder.read_text(), "tiny", {"bos_token": "<|begin|>"})
-    request = asking.asked(QUESTION, prefill=THOUGHT)
-    path, fields = dialects.body(request, asking.settings(server), "completions", template, "real")
-    status, body = await asking.post(server, f"/v1{path}", fields)
-    assert status == 200
-    assert body["usage"]["prompt_tokens"] == await count(server, "<|begin|>" + rendered(server, THOUGHT))
+async def test_completions_mark(server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<|begin|>"}))
+    (folder / "chat_template.jinja").write_text(server.folder.read_text())
+    for template in (server.folder, folder):
+        reply = await said(server, THOUGHT, prefill="completions", template=str(template))
+        assert reply.usage.prompt_tokens == await count(server, "<|begin|>" + rendered(server, THOUGHT))
 
 
 @checks("`n` = 2 at seed s gives the two of seeds s, s+1; more than it has slots is refused, and we ask one by one")
@@ -215,3 +281,40 @@ async def test_usage(server: Server) -> None:
         await endpoint.close()
     assert again.usage.completion_tokens == 5
     assert 0 < again.usage.cached_tokens < again.usage.prompt_tokens
+
+
+@checks("`lpt doctor`: every line is true")
+async def test_doctor(server: Server, tmp_path: Path, note: Note) -> None:
+    found = await doctoring.examined(server, tmp_path)
+    assert {what: finding.can for what, finding in found.findings.items()} == {
+        "reachable": "yes",
+        "name known": "yes",
+        "images": "no",
+        "n": "no",  # three, where it has two slots
+        "samples differ": "yes",
+        "prefill": "yes",
+        "bad words": "no",
+        "structured": "yes",
+        "seeds": "yes",
+        "usage": "yes",
+        "cached tokens": "yes",
+        "context": "yes",
+    }
+    assert found.context == 4096  # of 8192 for its two slots
+    assert found.dialect == "trailing"
+    assert found.opens == "no"
+    note(doctoring.told(found))
+
+
+@checks("`lpt doctor`: each template's ways; warned where the template opens the thought and the prefix does not")
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "plain"])
+async def test_doctor_on_thoughts(serve: Serve, name: str, tmp_path: Path) -> None:
+    server = await serve(name)
+    found = await doctoring.examined(server, tmp_path)
+    raw = await doctoring.examined(server, tmp_path, prefill="completions", template=str(server.folder))
+    assert found.can("prefill") == raw.can("prefill") == "yes", (found.why("prefill"), raw.why("prefill"))
+    assert ("only where the turn begins with <think>" in found.why("prefill")) == (name == "thinking")
+    opens = name != "thinking"
+    assert found.opens == raw.opens == ("yes" if opens else "no")
+    assert len(doctoring.warned(server, found, "")) == opens
+    assert not doctoring.warned(server, found, "<think>\n")

@@ -20,7 +20,7 @@ from lpt.chat import Template
 from lpt.errors import Refused
 from lpt.models import dialects, probe
 from lpt.models.base import Image, Message
-from lpt.models.dialects import Dialect
+from lpt.models.dialects import Dialect, Way
 from lpt.models.launch import Launched
 from lpt.synthesis import ask as stage_ask
 
@@ -196,7 +196,7 @@ async def test_image_matters(vision_server: Server) -> None:
     seen = []
     for number in (0, 0, 1):
         request = asking.asked(QUESTION, images=(picture(number),))
-        path, fields = dialects.body(request, asking.settings(vision_server), "continue", None, "real")
+        path, fields = dialects.body(request, asking.settings(vision_server), Way("continue"), None, "real")
         _, body = await asking.post(vision_server, f"/v1{path}", {**fields, "logprobs": True, "max_tokens": 1})
         seen.append(body["choices"][0]["logprobs"]["content"][0]["logprob"])
     assert seen[0] == pytest.approx(seen[1], abs=1e-4)
@@ -239,7 +239,7 @@ async def test_seed(text_server: Server) -> None:
 @checks("`n` = 2 at temperature 0 is refused; our client then asks one by one")
 async def test_n_without_temperature(text_server: Server) -> None:
     request = asking.asked(QUESTION, n=2)
-    path, fields = dialects.body(request, asking.settings(text_server), "continue", None, "real")
+    path, fields = dialects.body(request, asking.settings(text_server), Way("continue"), None, "real")
     status, _ = await asking.post(text_server, f"/v1{path}", fields)
     endpoint = asking.endpoint(text_server)
     try:
@@ -262,7 +262,7 @@ async def test_bad_words(text_server: Server, note: Note) -> None:
         request = asking.asked(
             QUESTION, prefill=PREFILLS["joined by a space"], max_tokens=24, bad_words=tuple(banned)
         )
-        path, fields = dialects.body(request, asking.settings(text_server), "continue", None, "real")
+        path, fields = dialects.body(request, asking.settings(text_server), Way("continue"), None, "real")
         status, body = await asking.post(text_server, f"/v1{path}", {**fields, "return_token_ids": True})
         assert status == 200, body
         said, text = body["choices"][0]["token_ids"], body["choices"][0]["message"]["content"]

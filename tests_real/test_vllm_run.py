@@ -47,6 +47,8 @@ model = "reasoner"
 samples = 2
 cues = ["Wait,", "Hmm,"]
 max_tokens = 96
+[budget]
+mode = "exhaustive"
 [curate]
 validation = 0.2
 keep = 1.0

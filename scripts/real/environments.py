@@ -73,6 +73,14 @@ ENVIRONMENTS = {
         without=frozenset({"gradio"}),
         needs=("swift.template",),
     ),
+    # Its data loader and its rewards alone: what it trains with wants a GPU.
+    "verl": Environment(
+        "verl",
+        bare=("verl==0.9.1",),
+        packages=("qwen-vl-utils", "msgspec"),  # for a Qwen-VL's images; for our grader, which its rewards call
+        without=frozenset({"wandb", "tensorboard", "pybind11"}),
+        needs=("verl.utils.dataset.rl_dataset", "verl.experimental.reward_loop.reward_manager"),
+    ),
     # A wheel that carries llama.cpp's own server, compiled.
     "llamacpp": Environment(
         "xllamacpp",
@@ -101,6 +109,13 @@ def ready(name: str) -> bool:
     """Whether it has been built, as it is described now."""
     stamp = folder(name) / "lpt-real.json"
     return stamp.exists() and json.loads(stamp.read_text())["key"] == _key(name)
+
+
+def pinned(name: str) -> str:
+    """The version of its tool that it is described with."""
+    what = ENVIRONMENTS[name]
+    found = (spec.partition("==") for spec in (*what.bare, *what.packages))
+    return next((version for package, _, version in found if package == what.tool), "")
 
 
 def told(name: str) -> dict[str, object]:

@@ -6,6 +6,7 @@ white space and strip `<think>` from turns that they take for history.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -15,16 +16,20 @@ from typing import Any, NoReturn
 
 import jinja2
 import jinja2.ext
+import jinja2.runtime
 import jinja2.sandbox
 import msgspec
 
 from lpt.errors import UserError
 from lpt.models.base import Image, Message
+from lpt.paths import expanded
+from lpt.records import digest
 
 BUILT_IN = ("chatml", "deepseek-r1")
 
 _PROBE = "\N{OBJECT REPLACEMENT CHARACTER}"
 _THINK = "<think>"
+_WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{4}|\*)")
 _TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -57,18 +62,20 @@ class Template:
 
     def __init__(self, source: str, name: str, special: dict[str, str] | None = None) -> None:
         self.name = name
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        environment = _Sandbox(
             trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation]
         )
         environment.filters["tojson"] = _tojson
         environment.globals.update(raise_exception=_refuse, strftime_now=_now)
         try:
             self._template = environment.from_string(source)
-        except (jinja2.TemplateError, RecursionError) as error:
+        except Exception as error:  # compiling a stranger's program may fail in any way, too
             raise UserError(f"the chat template {name} is not valid Jinja: {error}") from error
         self._special = special or {}
         self.bos = self._special.get("bos_token", "")
         """What the tokenizer puts before every text; empty where nothing is known of one."""
+        self.key = digest("template", source, *sorted(f"{mark}={text}" for mark, text in self._special.items()))
+        """A hash of all that its renderings depend on: two templates of one key say the same."""
         self._only_parts = self._shows(parts=False) is None and self._shows(parts=True) is not None
         self._sees = self._has_place_for_images()
 
@@ -88,12 +95,12 @@ class Template:
             # R1's tokenizer knows it as its first token; chatml's tokenizers have none.
             special = {"bos_token": "<\uff5cbegin\u2581of\u2581sentence\uff5c>"} if spec == "deepseek-r1" else {}
             return Template(text, spec, special)
-        path = (base or Path()) / Path(spec).expanduser()
+        path = (base or Path()) / expanded(spec)
         try:
             if path.is_dir():
                 return _of_tokenizer(path)
             return Template(path.read_text(encoding="utf-8"), path.name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f'the chat template "{spec}" cannot be read: give a tokenizer folder, a Jinja file, or one of '
                 f"{', '.join(BUILT_IN)} ({error})"
@@ -251,8 +258,10 @@ def _of_tokenizer(folder: Path) -> Template:
     elif (folder / "chat_template.json").exists():
         source = _json(folder / "chat_template.json").get("chat_template", source)
     if isinstance(source, list):  # several, by name
-        named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
-        source = named.get("default")
+        named = (
+            entry.get("template") for entry in source if isinstance(entry, dict) and entry.get("name") == "default"
+        )
+        source = next(named, None)
     if not isinstance(source, str):
         raise UserError(f"the tokenizer in {folder} has no chat template; give a Jinja file")
     tokens = {**_json(folder / "special_tokens_map.json"), **config}
@@ -273,6 +282,31 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no object")  # noqa: TRY004 (a wrong file, not a wrong call)
     return found
+
+
+class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, in which one operation cannot take all time or memory either (many still can)."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Any, right: Any) -> Any:
+        """Work out what the sandbox hands over.
+
+        Raises:
+            jinja2.sandbox.SecurityError: it could become larger than any template has use for.
+        """
+        if operator == "**" and not (_small(left, 10**6) and _small(right, 16)):
+            raise jinja2.sandbox.SecurityError("a power of numbers that large is not worked out")
+        for one, times in ((left, right), (right, left)):
+            if operator == "*" and isinstance(one, (str, bytes, list, tuple)) and not _small(times, 10**5):
+                raise jinja2.sandbox.SecurityError("a text or list is not repeated so often")
+        if operator == "%" and isinstance(left, (str, bytes)) and _WIDE.search(str(left)):
+            raise jinja2.sandbox.SecurityError("no field is so wide")
+        return super().call_binop(context, operator, left, right)
+
+
+def _small(value: object, most: int) -> bool:
+    return isinstance(value, (int, float)) and abs(value) <= most
 
 
 class _Generation(jinja2.ext.Extension):

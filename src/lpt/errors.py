@@ -9,6 +9,7 @@ LptError
 ├── ModelError           the network and the server behind it                            (exit 3)
 │   ├── Unavailable      refused, reset, silent or 5xx, after all retries
 │   │   └── Down         so many in a row that the run stops
+│   ├── Unaffordable     not asked: what the run may take is spent
 │   ├── Refused          a 4xx other than 429, with the server's own words
 │   │   └── Denied       the kind that no other request would escape: key, permission, no such model
 │   └── BadReply         a reply that is not what the protocol promises
@@ -62,6 +63,10 @@ class ModelError(LptError):
 
 class Unavailable(ModelError):
     """No answer after all retries: refused, reset, silent, overloaded or 5xx."""
+
+
+class Unaffordable(ModelError):
+    """The call was not made: the tokens, money or time that the run may take are spent."""
 
 
 class Refused(ModelError):

@@ -6,12 +6,13 @@ from typing import Literal
 
 import msgspec
 
-from lpt.models.doctor import Can, Capability, Checkup
+from lpt.models.checkup import Can, Capability, Checkup
 from lpt.recipe import Recipe
 from lpt.settings import AskSettings, QuestionSettings, ThinkHarderSettings, ThinkSettings
 
 _PROMPT = 512
 """Tokens that the prompt of any stage takes at least."""
+_TAG = "<think>"
 
 # The first that a name holds; a distilled model is of the family that it was distilled into.
 _FAMILIES: Mapping[str, str] = {
@@ -74,8 +75,32 @@ def needs(recipe: Recipe, checkups: Mapping[str, Checkup]) -> list[Need]:
     return found
 
 
-def warnings(recipe: Recipe) -> list[str]:
+def warnings(recipe: Recipe, checkups: Mapping[str, Checkup]) -> list[str]:
     """What is allowed and yet worth a second thought."""
+    return [*_of_families(recipe), *_of_tags(recipe, checkups)]
+
+
+def _of_tags(recipe: Recipe, checkups: Mapping[str, Checkup]) -> Iterator[str]:
+    """Turns without `<think>` for models whose templates open the thought: the ways of continuing part there."""
+    begun = []
+    if recipe.think and recipe.think.prefill:
+        begun.append((recipe.think.model, "think.prefill", recipe.think.prefill))
+    if recipe.think_harder:
+        begun.append((recipe.think_harder.model, "think_harder.opening", recipe.think_harder.opening))
+    for name, setting, begins in begun:
+        checkup = checkups.get(name)
+        if checkup is None or checkup.opens != "yes" or begins.startswith(_TAG):
+            continue
+        what = f"the template of models.{name} opens the thought itself, and {setting} does not begin with {_TAG}"
+        if checkup.dialect == "continue":
+            told = 'by prefill = "continue" nobody opens it then, which is not how the model was trained'
+        else:
+            told = 'here it comes from the template; by prefill = "continue" (vLLM, SGLang) it would be missing'
+        same = f"{_TAG}{begins}" if setting == "think.prefill" else f"{_TAG}\\n"
+        yield f'{what}: {told}. The replies are not the same; {setting} = "{same}" is right in both'
+
+
+def _of_families(recipe: Recipe) -> list[str]:
     if not (recipe.think and recipe.think_harder):
         return []
     student, reasoner = (family(recipe.models[stage.model].model) for stage in (recipe.think, recipe.think_harder))

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from lpt.captions.known import Known
 from lpt.captions.questions import read
 from lpt.errors import SourceError
 from lpt.records import Caption, Drop
 from lpt.store.run import Run
-from lpt.store.tables import TableWriter, read_table, sort_table
+from lpt.store.tables import read_table
 from lpt.synthesis.bring import Brought
 
 TABLE = "brought"
@@ -33,10 +34,9 @@ def take_in(run: Run, limit: int | None, *, captions_needed: bool) -> tuple[int,
     recipe = run.recipe
     assert recipe.questions
     drops: list[Drop] = []
-    with (
-        TableWriter(run.table_path("captions"), Caption) as captions,
-        TableWriter(run.table_path(TABLE), Brought) as questions,
-    ):
+    with Known(run.path / "intake.sqlite") as known, run.writing() as tables:
+        captions = tables.open("captions", Caption, sort=("image", "id"))
+        questions = tables.open(TABLE, Brought, sort=_ORDER)
         for item in read(
             recipe.questions,
             base=run.path,
@@ -44,14 +44,14 @@ def take_in(run: Run, limit: int | None, *, captions_needed: bool) -> tuple[int,
             seed=recipe.seed,
             validation=recipe.curate.validation,
             limit=limit,
+            known=known,
         ):
             if isinstance(item, Drop):
                 drops.append(item)
             else:
                 (captions if isinstance(item, Caption) else questions).write([item])
-    asked = sort_table(run.table_path(TABLE), Brought, *_ORDER)
-    images = sort_table(run.table_path("captions"), Caption, "image", "id")
-    if asked == 0:
+    images = captions.rows
+    if questions.rows == 0:
         raise SourceError(_why(drops))
     if captions_needed:
         texts = run.table("captions").select(there=pl.col("text") != "").collect()["there"]
@@ -93,6 +93,10 @@ class Desk:
                 question = next(self._questions, None)
             yield caption
         assert question is None, "captions and questions stand in one order"
+
+    def waiting(self, caption: Caption) -> list[Brought]:
+        """The questions on a caption that has set out and has not asked for them."""
+        return self._waiting[caption.id]
 
     def of(self, caption: Caption) -> list[Brought]:
         """The questions on a caption that has set out; to be asked once."""

@@ -2,30 +2,32 @@
 
 import asyncio
 import contextlib
-import fcntl
-import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from lpt import own
+from lpt import own, resume
 from lpt.captions.intake import read as read_captions
-from lpt.captions.prepare import prepare
-from lpt.errors import Interrupted, RunError
+from lpt.captions.known import Known, forget
+from lpt.captions.prepare import ImageChanged, prepare
+from lpt.errors import Interrupted, ModelError, RunError, StoreError, UserError
 from lpt.models.base import Image, Model
 from lpt.models.fleet import Fleet
+from lpt.models.purse import Means, Purse
 from lpt.models.recorded import Recorded, Traffic
 from lpt.recipe import Recipe
-from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
+from lpt.records import Caption, Drop, Stage
+from lpt.store.finished import Finished, Journal
 from lpt.store.ledger import Ledger
+from lpt.store.lock import held
 from lpt.store.run import Run
-from lpt.store.tables import TableWriter, read_table, sort_table
 from lpt.synthesis.bring import Own
-from lpt.synthesis.journey import Travel, Trip, Until, journey
+from lpt.synthesis.journey import Travel, Until, journey
 
 
 class Watcher(Protocol):
@@ -40,8 +42,18 @@ class Watcher(Protocol):
     def arrived(self) -> None:
         """An image has come all the way."""
 
+    def known(self, images: int) -> None:
+        """So many images had come all the way before, and are there at once."""
+
     def stopping(self) -> None:
         """The run was asked to stop: it waits for the calls that are out."""
+
+    def say(self, message: str) -> None:
+        """Something is to be known while it goes on: a server is down, and waited for."""
+
+
+class _Stopping(Protocol):
+    def stopping(self) -> None: ...
 
 
 class State(msgspec.Struct, frozen=True):
@@ -54,15 +66,30 @@ class State(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of_run(run: Run) -> "State | None":
-        """What the run last said of itself; None when it never came to say anything."""
+        """What the run last said of itself; None when it never came to say anything.
+
+        Raises:
+            RunError: what it said cannot be read.
+        """
         path = run.path / "state.json"
-        return msgspec.json.decode(path.read_bytes(), type=State) if path.exists() else None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=State) if path.exists() else None
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"{path} cannot be read ({error}): the same `lpt run` writes it anew, and asks nothing twice"
+            ) from error
 
     def save(self, run: Run) -> None:
         """Write it in place, whole."""
         part = run.path / ".state.json.part"
-        part.write_bytes(msgspec.json.encode(self))
-        part.replace(run.path / "state.json")
+        try:
+            part.write_bytes(msgspec.json.encode(self))
+            part.replace(run.path / "state.json")
+        except OSError as error:
+            raise StoreError(
+                f"{part} could not be written ({error.strerror}): see to the disk and run the same command again; "
+                "no reply is asked for twice"
+            ) from error
 
 
 def synthesize(
@@ -71,6 +98,7 @@ def synthesize(
     *,
     limit: int | None = None,
     until: Until = "think_harder",
+    means: Means | None = None,
     watcher: Watcher | None = None,
 ) -> Run:
     """Carry a recipe out into a run folder: read captions, ask the three models, write the tables.
@@ -82,6 +110,7 @@ def synthesize(
         out: the run folder; made if it is not there.
         limit: take only this many captions, from the start of the source.
         until: stop after this stage.
+        means: what may be spent. When it is, no new call is made, and the tables hold what there is.
         watcher: is told how it goes.
 
     Raises:
@@ -91,40 +120,41 @@ def synthesize(
         Interrupted: Ctrl-C; the tables hold the images that had come through.
     """
     recipe.check_models(until)
+    there = Path(out).exists()
     with ExitStack() as stack:
         stack.enter_context(held(Run.folder(out)))
-        run = Run.create(out, recipe)
-        if recipe.questions:
-            captions, drops = own.take_in(run, limit, captions_needed=until == "think_harder")
-        else:
-            captions, drops = _take_in(run, limit)
-        ledger = stack.enter_context(Ledger(run.ledger_path))
+        with _or_nothing(Path(out), keep=there):
+            run = Run.create(out, recipe)
+            if recipe.questions:
+                captions, drops = own.take_in(run, limit, captions_needed=until == "think_harder")
+            else:
+                captions, drops = _take_in(run, limit)
+        ledger = stack.enter_context(Ledger(run.ledger_path, str(run.path)))
+        fingerprint = resume.fingerprint(recipe, until)
+        before = Finished.open(run, fingerprint, ledger.holds)
+        if before:
+            stack.enter_context(before)
+        way = _Journey(run, captions, drops, until, fingerprint, before, Purse(means or Means()), watcher)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_travel(run, captions, drops, ledger, until, watcher))
+            if not _nothing_to_do(way):
+                asyncio.run(_travel(way, ledger))
             return run
     raise Interrupted("stopped at once; what was answered is kept")
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the run folder for this process alone.
-
-    Raises:
-        RunError: another process holds it.
-    """
-    with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise RunError(
-                f"{folder} is in use by {holder}: wait for it, or stop it, or choose another --out"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+def _or_nothing(folder: Path, *, keep: bool) -> Iterator[None]:
+    """Leave nothing behind of a run that could not begin: mostly, its source is not where the recipe says."""
+    new = {entry.name for entry in folder.iterdir()} <= {".lock"}
+    try:
         yield
+    except UserError:
+        if new:
+            for entry in folder.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            if not keep:
+                folder.rmdir()
+        raise
 
 
 def _take_in(run: Run, limit: int | None) -> tuple[int, list[Drop]]:
@@ -132,7 +162,7 @@ def _take_in(run: Run, limit: int | None) -> tuple[int, list[Drop]]:
     recipe = run.recipe
     drops: list[Drop] = []
 
-    def kept() -> Iterator[Caption]:
+    def kept(known: Known) -> Iterator[Caption]:
         for item in read_captions(
             recipe.captions,
             base=run.path,
@@ -140,36 +170,72 @@ def _take_in(run: Run, limit: int | None) -> tuple[int, list[Drop]]:
             seed=recipe.seed,
             validation=recipe.curate.validation,
             limit=limit,
+            known=known,
         ):
             if isinstance(item, Drop):
                 drops.append(item)
             else:
                 yield item
 
-    path = run.table_path("captions")
-    with TableWriter(path, Caption) as writer:
-        writer.write(kept())
-    images = sort_table(path, Caption, "image", "id")
+    with Known(run.path / "intake.sqlite") as known, run.writing() as tables:
+        captions = tables.open("captions", Caption, sort=("image", "id"))
+        captions.write(kept(known))
     drops.sort(key=lambda drop: drop.id)
-    return images, drops
+    return captions.rows, drops
 
 
-async def _travel(
-    run: Run, images: int, drops: list[Drop], ledger: Ledger, until: Until, watcher: Watcher | None
-) -> None:
-    recipe = run.recipe
+class _Journey(NamedTuple):
+    """What a run sets out with."""
+
+    run: Run
+    images: int
+    drops: list[Drop]
+    """What was not taken in."""
+    until: Until
+    fingerprint: str
+    before: Finished | None
+    """What need not be done again."""
+    purse: Purse
+    watcher: Watcher | None
+
+    def begin(self, models: dict[str, Traffic]) -> None:
+        """Tell the watcher that it begins."""
+        if self.watcher:
+            self.watcher.begin(self.images, models)
+            for drop in self.drops:
+                self.watcher.tell(drop.stage, 0, 1)
+
+    @property
+    def desk(self) -> own.Desk | None:
+        """A new desk, where there are questions of the user's own."""
+        return own.Desk(self.run) if self.run.recipe.questions else None
+
+
+def _nothing_to_do(way: _Journey) -> bool:
+    """Whether an earlier run has done it all; then the tables stay, and no server is needed."""
+    span = resume.all_finished(way.run, way.before, way.desk) if way.before else None
+    if not (way.before and span):
+        return False
+    way.begin({name: Traffic() for name in way.run.recipe.models})
+    resume.take_over_all(way.run, way.before, span, way.drops, way.watcher)
+    State(True, way.images, way.images, way.until).save(way.run)
+    return True
+
+
+async def _travel(way: _Journey, ledger: Ledger) -> None:
+    run, recipe, watcher = way.run, way.run.recipe, way.watcher
     assert recipe.think, "check_models has seen to it"
     stop = asyncio.Event()
-    with stopping_at_ctrl_c(stop, watcher):
-        async with Fleet(recipe.models, run.path / "logs", stop) as fleet:
+    with stopping_at_ctrl_c(stop, watcher), Journal(run) as journal:
+        async with Fleet(
+            recipe.models, run.path / "logs", stop, **({"say": watcher.say} if watcher else {})
+        ) as fleet:
             models = {
-                name: Recorded(fleet[name], settings, ledger, stop) for name, settings in recipe.models.items()
+                name: Recorded(way.purse.pays(fleet[name], name, settings.price), settings, ledger, stop)
+                for name, settings in recipe.models.items()
             }
-            if watcher:
-                watcher.begin(images, {name: model.traffic for name, model in models.items()})
-                for drop in drops:
-                    watcher.tell(drop.stage, 0, 1)
-            desk = own.Desk(run) if recipe.questions else None
+            way.begin({name: model.traffic for name, model in models.items()})
+            desk = way.desk
             travel = Travel(
                 dict[str, Model](models),
                 recipe.ask,
@@ -178,52 +244,40 @@ async def _travel(
                 own=Own(recipe.questions, desk.of) if recipe.questions and desk else None,
                 budget=recipe.budget,
                 seed=recipe.seed,
-                until=until,
+                until=way.until,
                 prepare=preparer(run),
                 **({"tell": watcher.tell} if watcher else {}),
             )
-            captions = desk.captions() if desk else read_table(run.table_path("captions"), Caption)
-            trips = journey(captions, travel, in_flight=recipe.run.images_in_flight)
-            arrived = 0
-            complete = False
-            with ExitStack() as tables:
-                write = _Tables(tables, run)
-                write.drops(drops)
+            captions = desk.captions() if desk else run.captions()
+            stopped: Interrupted | ModelError | StoreError | None = None
+
+            def in_flight() -> int:
+                return way.purse.room(recipe.run.images_in_flight)
+
+            with ExitStack() as stack:
+                arrivals = resume.Arrivals(stack, run, captions, journal, way.before, desk=desk, teller=watcher)
+                arrivals.drops(way.drops)
+                trips = journey(arrivals.travellers(), way.purse.counts(travel), in_flight=in_flight)
                 try:
                     async with contextlib.aclosing(trips):  # calls end before the fleet that they go to
                         async for trip in trips:
-                            write.trip(trip)
-                            arrived += 1
+                            arrivals.trip(trip)
                             if watcher:
                                 watcher.arrived()
-                    complete = True
-                except Interrupted:
-                    pass  # what has arrived is worth a table; it is raised again below, when it is safe
-            State(complete, arrived, images, until).save(run)
-            if not complete:
-                raise Interrupted(f"stopped after {arrived} of {images} images; what was answered is kept")
-
-
-class _Tables:
-    """The four tables that a journey fills, open while it lasts."""
-
-    def __init__(self, stack: ExitStack, run: Run) -> None:
-        def open_(name: str, kind: type[msgspec.Struct]) -> TableWriter:
-            return stack.enter_context(TableWriter(run.table_path(name), kind))
-
-        self._questions = open_("questions", Question)
-        self._thoughts = open_("thoughts", Thought)
-        self._long_thoughts = open_("long_thoughts", LongThought)
-        self._drops = open_("drops", Drop)
-
-    def drops(self, drops: list[Drop]) -> None:
-        self._drops.write(drops)
-
-    def trip(self, trip: Trip) -> None:
-        self._questions.write(trip.questions)
-        self._thoughts.write(trip.thoughts)
-        self._long_thoughts.write(trip.long_thoughts)
-        self._drops.write(trip.drops)
+                except (Interrupted, ModelError, StoreError) as error:
+                    if arrivals.broken or (not arrivals.travelled and not isinstance(error, Interrupted)):
+                        raise  # older tables are worth more than empty or torn ones
+                    stopped = error  # what has arrived is worth a table; raised again below, when it is safe
+                arrivals.rest()
+            journal.seal(way.fingerprint, ledger.mark())
+            complete = stopped is None and not way.purse.empty
+            State(complete, arrivals.arrived, way.images, way.until).save(run)
+            if isinstance(stopped, Interrupted):
+                raise Interrupted(
+                    f"stopped after {arrivals.arrived} of {way.images} images; what was answered is kept"
+                )
+            if stopped:
+                raise stopped
 
 
 class preparer:  # noqa: N801 (used as a function)
@@ -231,21 +285,26 @@ class preparer:  # noqa: N801 (used as a function)
 
     def __init__(self, run: Run) -> None:
         self._images = run.images
+        self._intake = run.path / "intake.sqlite"
         self._settings = run.recipe.captions
         self._hands = asyncio.Semaphore(2)
 
     async def __call__(self, caption: Caption) -> Image | Drop:
-        """The image of a caption, ready to be sent; a drop where its file has gone."""
+        """The image of a caption, ready to be sent; a drop where its file has gone, or is another by now."""
+        path = self._images / caption.path
         async with self._hands:
             try:
-                return await asyncio.to_thread(prepare, self._images / caption.path, caption.image, self._settings)
+                return await asyncio.to_thread(prepare, path, caption.image, self._settings, exact=True)
+            except ImageChanged:
+                await asyncio.to_thread(forget, self._intake, path)
+                return Drop.make("ask", caption.id, caption.image, "image-changed", caption.path)
             except (OSError, ValueError):
                 # It could be read when the captions were taken in.
                 return Drop.make("ask", caption.id, caption.image, "image-gone", caption.path)
 
 
 @contextlib.contextmanager
-def stopping_at_ctrl_c(stop: asyncio.Event, watcher: Watcher | None) -> Iterator[None]:
+def stopping_at_ctrl_c(stop: asyncio.Event, watcher: _Stopping | None) -> Iterator[None]:
     """The first Ctrl-C lets calls that are out come home and starts no new ones; the second one ends it all."""
     loop = asyncio.get_running_loop()
 

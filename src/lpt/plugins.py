@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from lpt.errors import UserError
+from lpt.paths import expanded
 from lpt.records import digest
 
 
@@ -43,7 +44,7 @@ def load_object(spec: str, base: Path | None = None) -> Any:
 
 
 def _file(place: str, base: Path, spec: str) -> ModuleType:
-    path = base / Path(place).expanduser()
+    path = base / expanded(place)
     if not path.is_file():
         raise UserError(f"{spec}: there is no file {path}")
     # A name of its own: two files called source.py are two modules.

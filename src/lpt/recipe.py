@@ -38,6 +38,9 @@ else:
     import tomli as tomllib
 
 _DATES = (dt.datetime, dt.date, dt.time)
+_MOST_BYTES = 2**20
+_MOST_DOTS = 5_000
+"""A key of thousands of parts (`a.a.a.…`) costs the reader of TOML their square in memory."""
 
 
 class Recipe(Section, frozen=True, kw_only=True):
@@ -70,10 +73,14 @@ class Recipe(Section, frozen=True, kw_only=True):
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            with path.open("rb") as file:
+                data = file.read(_MOST_BYTES + 1)  # never more: it may be a device without an end
+            if len(data) > _MOST_BYTES or data.count(b".") > _MOST_DOTS:
+                raise RecipeError(f"{path} is no recipe: it is longer than one can be, or has more dots")
+            text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         except FileNotFoundError:
             raise RecipeError(f"there is no recipe at {path}") from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RecipeError(f"the recipe {path} cannot be read: {error}") from error
         return Recipe.parse(text, name=str(path), overrides=overrides).located(path.resolve().parent)
 
@@ -82,7 +89,9 @@ class Recipe(Section, frozen=True, kw_only=True):
         """Read a recipe from its text; `name` stands in errors. Paths stay as they are."""
         try:
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError:
+            raise RecipeError(f"{name} is not valid TOML: it is nested too deeply") from None
+        except ValueError as error:  # not TOML, or a number of thousands of digits
             raise RecipeError(f"{name} is not valid TOML: {error}") from error
         lines = _key_lines(text)
         for override in overrides:
@@ -242,8 +251,8 @@ def _override(text: str) -> tuple[list[str], Any]:
     key, _, value = text.partition("=")
     try:
         text.encode()
-        inner: Any = tomllib.loads(f"{key} = 0")
-    except ValueError:  # not a key, or not text
+        inner: Any = tomllib.loads(f"{key} = 0") if key.count(".") < _MOST_DOTS else 0
+    except (ValueError, RecursionError):  # not a key, or not text
         inner = 0
     path: list[str] = []
     while isinstance(inner, dict) and len(inner) == 1:
@@ -254,7 +263,7 @@ def _override(text: str) -> tuple[list[str], Any]:
     try:
         (found,) = tomllib.loads(f"value = {value}").items()
         return path, found[1]
-    except ValueError:  # not TOML, or more than one value
+    except (ValueError, RecursionError):  # not TOML, or more than one value
         return path, value.strip()
 
 
@@ -302,9 +311,18 @@ def _values(kind: Any, path: str) -> tuple[str, ...]:
     for part in path.split("."):
         section = next(k for k in (kind, *typing.get_args(kind)) if isinstance(k, type) and issubclass(k, Section))
         kind = {field.name: field.type for field in msgspec.structs.fields(section)}[part.partition("[")[0]]
-    while typing.get_origin(kind) is not typing.Literal:
-        kind = typing.get_args(kind)[0]
-    return typing.get_args(kind)
+    return tuple(_told(kind))
+
+
+def _told(kind: Any) -> Iterator[str]:
+    """What a setting of a type can be, where a text must be one of a few."""
+    if typing.get_origin(kind) is typing.Literal:
+        yield from typing.get_args(kind)
+    elif kind is int:
+        yield "a whole number"
+    else:
+        for option in typing.get_args(kind):
+            yield from _told(option)
 
 
 def _unknown(data: Any, kind: Any, path: str) -> Iterator[tuple[str, list[str]]]:

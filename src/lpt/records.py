@@ -239,6 +239,20 @@ class Drop(msgspec.Struct, frozen=True, kw_only=True):
             detail=detail,
         )
 
+    @staticmethod
+    def lost(stage: Stage, record: str, image: str, kind: str, about: str = "", *, index: int = 0) -> "Drop":
+        """A sample that never came, by the `kind` of its `ModelError`: asking again may bring it."""
+        return Drop.make(stage, record, image, lost_as(kind), f"{kind} {about}".strip(), index=index)
+
+
+LOST = ("call-failed", "not-afforded")
+"""Reasons of drops that stand for samples that never came."""
+
+
+def lost_as(kind: str) -> str:
+    """The reason of a drop, by the kind of the `ModelError` for which a sample never came."""
+    return "not-afforded" if kind == "limit" else "call-failed"
+
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """What a model that was asked about a record made of it: evidence, which a filter may act upon.

@@ -80,6 +80,11 @@ class Price(Section, frozen=True, kw_only=True):
     cached: Annotated[float, Meta(ge=0)] | None = None
     """Input tokens that the server had in its prefix cache; by default as `input`."""
 
+    def of(self, prompt: int, completion: int, cached: int) -> float:
+        """What so many tokens cost."""
+        again = self.input if self.cached is None else self.cached
+        return ((prompt - cached) * self.input + cached * again + completion * self.output) / 1e6
+
 
 class ModelSettings(Section, frozen=True, kw_only=True):
     """A model behind the OpenAI-compatible protocol: a URL, several replicas, or a server that we launch."""
@@ -103,12 +108,22 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     prefix (DeepSeek), completions (a text prompt, rendered here), instructed (asked for in words), or auto."""
     template: str | None = None
     """For `completions`: a tokenizer folder, a Jinja file, or a built-in template (chatml, deepseek-r1)."""
-    concurrency: Positive = 64
-    """Requests in flight at once, over all replicas."""
+    concurrency: Positive | Literal["auto"] = "auto"
+    """Requests in flight at once. auto: as many as the server does best with, which is found out under way, for each
+    replica. A number: at most so many, over all replicas, and fewer only while a server turns requests away."""
+    requests_per_minute: Count = 0
+    """Send no more than this. 0: no limit."""
+    tokens_per_minute: Count = 0
+    """Let prompts and replies together take no more tokens than this. 0: no limit."""
     attempts: Positive = 6
-    """How often a request is tried before it counts as failed. Waiting out a 429 is not an attempt."""
+    """How often a request is tried before it counts as failed. Waiting out a 429, or a server that is down, is not an
+    attempt."""
     silence: Annotated[float, Meta(gt=0)] = 300.0
-    """Seconds without a single byte after which a request is given up. There is no limit on its length."""
+    """Seconds of silence after which a request is given up: within a reply without a byte, and before it without any
+    sign of life from the server. There is no limit on a reply's length; one that a living server has not begun is
+    waited for 12 times as long, or 4 times as long as the slowest so far."""
+    patience: Annotated[float, Meta(ge=0)] = 900.0
+    """Seconds that the run waits for a server that answered before and is down. 0: for ever."""
     sampling_seed: bool = True
     """Send seeds. Turn off for servers that slow down with them; the ledger's keys stay the same."""
     price: Price = Price()
@@ -297,7 +312,7 @@ class BudgetSettings(Section, frozen=True, kw_only=True):
     """Thoughts that are drawn in one call, as far as so many are wanted. More make fewer calls and some in vain."""
     thoughts: Positive = 2
     """Right ones and wrong ones that are wanted of a question. Each may be continued more than once."""
-    right: Count = 4
+    right: Count = 3
     """Usable O→O that are wanted of a question."""
     mended: Count = 4
     """Usable X→O that are wanted of a question, from different wrong thoughts as far as there are any."""

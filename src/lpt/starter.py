@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from lpt.errors import UserError
+from lpt.paths import expanded
 
 Source: TypeAlias = Literal["scenes", "folder", "docci", "jsonl", "csv", "parquet"]
 Gpu: TypeAlias = Literal["none", "one", "many"]
@@ -95,7 +96,7 @@ def in_recipe(path: str, file: Path) -> str:
     """A path of the command line as it is to stand in a recipe, which is relative to its own folder."""
     if not path:
         return ""
-    absolute, folder = Path(path).expanduser().absolute(), file.absolute().parent
+    absolute, folder = expanded(path).absolute(), file.absolute().parent
     return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else str(absolute)
 
 

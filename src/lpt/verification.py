@@ -17,17 +17,18 @@ import polars as pl
 from lpt.curate import candidates, filters
 from lpt.curate import verify as asking
 from lpt.curate.verify import Asked, Trace
-from lpt.errors import Interrupted, RunError, UserError
+from lpt.errors import Interrupted, RunError, StoreError, UserError
 from lpt.models.base import Image
 from lpt.models.fleet import Fleet
 from lpt.models.recorded import Recorded, Traffic
-from lpt.pipeline import held, preparer, stopping_at_ctrl_c
+from lpt.pipeline import preparer, stopping_at_ctrl_c
 from lpt.recipe import Recipe
 from lpt.records import CHECKS, Caption, Check, Judgement, Question
 from lpt.settings import VerifySettings
 from lpt.store.ledger import Ledger
+from lpt.store.lock import held
 from lpt.store.run import Run
-from lpt.store.tables import TableWriter, scan_table
+from lpt.store.tables import TableWriter, empty_frame, scan_table
 from lpt.synthesis.journey import journey, together
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -47,6 +48,9 @@ class Watcher(Protocol):
 
     def stopping(self) -> None:
         """Ctrl-C: calls that are out come home, no new ones start."""
+
+    def say(self, message: str) -> None:
+        """Something is to be known while it goes on: a server is down, and waited for."""
 
 
 class _Case(msgspec.Struct, frozen=True):
@@ -87,7 +91,7 @@ def verify(
     with ExitStack() as stack:
         stack.enter_context(held(run.path))
         run = Run.create(run.path, recipe)
-        ledger = stack.enter_context(Ledger(run.ledger_path))
+        ledger = stack.enter_context(Ledger(run.ledger_path, str(run.path)))
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_verify(run, chosen, ledger, watcher))
             return run
@@ -101,7 +105,8 @@ async def _verify(run: Run, checks: tuple[Check, ...], ledger: Ledger, watcher: 
     new = run.path / "tables" / ".judged.parquet"
     try:
         with stopping_at_ctrl_c(stop, watcher):
-            async with Fleet(recipe.models, run.path / "logs", stop) as fleet:
+            said = {"say": watcher.say} if watcher else {}
+            async with Fleet(recipe.models, run.path / "logs", stop, **said) as fleet:
                 models = {
                     name: Recorded(fleet[name], settings, ledger, stop) for name, settings in recipe.models.items()
                 }
@@ -120,11 +125,22 @@ async def _verify(run: Run, checks: tuple[Check, ...], ledger: Ledger, watcher: 
                             if watcher:
                                 watcher.arrived()
         rows = scan_table(new, Judgement).collect()
-        kept = run.table("judgements").filter(~pl.col("check").is_in(checks)).collect()
-        with TableWriter(run.table_path("judgements"), Judgement) as writer:
-            writer.write_frame(pl.concat([kept, rows]).sort("image", "check", "record"))
+        kept = _others(run, checks)
+        with run.writing() as tables:
+            every = pl.concat([kept, rows]).sort("image", "check", "record")
+            tables.open("judgements", Judgement).write_frame(every)
     finally:
         new.unlink(missing_ok=True)
+
+
+def _others(run: Run, checks: tuple[Check, ...]) -> pl.DataFrame:
+    """The judgements of other checks, which stay. A table that is torn is no loss when all checks are made."""
+    try:
+        return run.table("judgements").filter(~pl.col("check").is_in(checks)).collect()
+    except StoreError:
+        if any(getattr(run.recipe.verify, check) for check in CHECKS if check not in checks):
+            raise
+        return empty_frame(Judgement)
 
 
 class _Judge:

@@ -10,12 +10,15 @@ import pytest
 from PIL import Image
 
 from lpt.curate.funnel import funnel
+from lpt.curate.verify import template
 from lpt.errors import UserError
 from lpt.exports import export, hf
 from lpt.exports.images import copy_images, file_name
 from lpt.recipe import Recipe
-from lpt.records import Example, Pair, digest
+from lpt.records import Example, Judgement, Pair, digest
+from lpt.settings import BlindSettings, ConsistencySettings, VerifySettings
 from lpt.store.run import Run
+from lpt.store.tables import write_table
 from tests.exports.runs import example, image_hash, make_run, pair
 
 IMAGES = sorted((image_hash(number) for number in range(40)), key=lambda image: (image.startswith("f"), image))
@@ -184,6 +187,21 @@ def test_the_card_tells_how_it_was_made_and_nobodys_secrets(tmp_path):
     assert "…/own.txt" in card
     for secret in ("somebody", "inside.example", "hush", "SOME_KEY", str(tmp_path)):
         assert secret not in card
+
+
+def test_the_card_knows_the_prompts_of_checks_whose_judgements_there_are(tmp_path):
+    run = small(tmp_path)
+    verify = VerifySettings(blind=BlindSettings(model="m"), consistency=ConsistencySettings(model="m"))
+    run = Run(run.path, msgspec.structs.replace(run.recipe, verify=verify))
+    export(run, "hf", tmp_path / "before")
+    judgement = Judgement.make("blind", "q", A, outcome="judged", value=0.5, said="AB", model="m")
+    write_table(run.table_path("judgements"), Judgement, [judgement])
+    export(run, "hf", tmp_path / "after")
+    fingerprint = digest("prompt", template("blind", BlindSettings(model="m")))
+    assert "verify.blind |" not in (tmp_path / "before/README.md").read_text()
+    card = (tmp_path / "after/README.md").read_text()
+    assert f"| verify.blind | `{fingerprint}` | as it comes with lpt |" in card
+    assert "verify.consistency |" not in card
 
 
 def test_a_licence_in_words_and_none(tmp_path):

@@ -6,7 +6,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from lpt.look.progress import Progress, duration, money
+from lpt.look.progress import Progress, duration
 from lpt.models.recorded import Traffic
 from lpt.settings import ModelSettings, Price
 
@@ -46,10 +46,10 @@ def test_durations_as_a_person_says_them(seconds: float, said: str) -> None:
 
 
 def test_money_is_by_the_million_and_cached_tokens_may_cost_less() -> None:
-    assert money(Price(input=1.0, output=2.0), 3_000_000, 1_000_000, 2_000_000) == pytest.approx(5.0)
-    assert money(Price(input=1.0, output=2.0, cached=0.1), 3_000_000, 1_000_000, 2_000_000) == pytest.approx(3.2)
-    assert money(Price(input=1.0, output=2.0, cached=0.0), 3_000_000, 0, 3_000_000) == 0
-    assert money(Price(), 10, 10, 0) == 0
+    assert Price(input=1.0, output=2.0).of(3_000_000, 1_000_000, 2_000_000) == pytest.approx(5.0)
+    assert Price(input=1.0, output=2.0, cached=0.1).of(3_000_000, 1_000_000, 2_000_000) == pytest.approx(3.2)
+    assert Price(input=1.0, output=2.0, cached=0.0).of(3_000_000, 0, 3_000_000) == 0
+    assert Price().of(10, 10, 0) == 0
 
 
 def test_a_line_says_where_a_run_stands() -> None:
@@ -106,18 +106,27 @@ def test_now_and_then_a_line_is_said_and_nobody_speaks_after_the_end() -> None:
     seen.line = heard  # type: ignore[method-assign]
     before = threading.active_count()
     with seen:
+        seen.begin(0, {})
         assert said.wait(10)
     assert threading.active_count() == before
     text = out.getvalue()
     assert text.count("images 0/0") >= 2
-    assert all(line.startswith("images 0/0") for line in text.splitlines())
+    assert all(line.startswith(("images 0/0", "getting ready")) for line in text.splitlines())
 
 
 def test_the_last_line_is_said_after_an_error_too() -> None:
     seen, out = progress(Clock())
+    seen.begin(0, {})
     with pytest.raises(KeyError), seen:
         raise KeyError
     assert out.getvalue().startswith("images 0/0")
+
+
+def test_a_run_that_could_not_begin_has_no_last_line() -> None:
+    seen, out = progress(Clock())
+    with pytest.raises(KeyError), seen:
+        raise KeyError
+    assert out.getvalue() == ""
 
 
 def test_in_a_terminal_there_is_a_table_of_stages() -> None:
@@ -136,3 +145,57 @@ def test_in_a_terminal_there_is_a_table_of_stages() -> None:
     with seen:
         pass
     assert out.getvalue().rstrip().endswith("30 s left")
+
+
+def test_images_that_were_there_already_say_nothing_of_how_long_the_others_take() -> None:
+    clock = Clock()
+    seen, _ = progress(clock)
+    seen.begin(1000, {})
+    clock.now += 5
+    seen.known(900)
+    assert seen.line().startswith("images 900/1000")
+    assert seen.line().endswith("… left")
+    clock.now += 95
+    seen.arrived()
+    assert seen.line().endswith(f"{duration(99 * 100)} left")
+
+
+def test_over_a_day_the_figures_stay_right_and_nothing_grows() -> None:
+    clock = Clock()
+    seen, _ = progress(clock)
+    student = Traffic()
+    seen.begin(20_000, {"student": student})
+
+    def go(images: int, seconds: float, tokens: int) -> None:
+        for _ in range(images):
+            clock.now += seconds
+            student.completion_tokens += tokens
+            student.in_flight = 3
+            seen.tell("think", 2, 1)
+            seen.arrived()
+
+    go(5_000, 0.001, 0)  # what the ledger knew
+    go(9_000, 6.0, 600)  # fifteen hours
+    assert seen.line() == (
+        "images 14000/20000 · ask 0 · think 28000 (-14000) · think_harder 0"
+        f" · 100 tokens/s · 10.80 spent · {duration(6_000 * 6.0)} left"
+    )
+    go(3_000, 12.0, 600)  # ten hours at half the speed: the day is not averaged over
+    assert f" · 50 tokens/s · 14.40 spent · {duration(3_000 * 12.0)} left" in seen.line()
+    assert len(seen._marks) < 200
+    clock.now += 3600.0  # an hour of silence tells
+    assert f"{duration(3_000 * (600 + 3600) / 50)} left" in seen.line()
+    go(3_000, 1.0, 600)
+    assert seen.line().endswith(f"in {duration(clock.now - 1000.0)}")
+    assert f" · {15_000 * 600 / (clock.now - 1000.0):,.0f} tokens/s" in seen.line()
+
+
+def test_the_log_of_a_day_can_be_read() -> None:
+    clock = Clock()
+    seen, _ = progress(clock, every=10.0)
+    seen.begin(1, {})
+    lines = 0
+    while clock.now < 1000.0 + 24 * 3600:
+        clock.now += seen._pause()
+        lines += 1
+    assert 24 * 60 <= lines <= 1700

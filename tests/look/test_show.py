@@ -17,8 +17,8 @@ from lpt.look.safe import safe
 from lpt.look.show import find, show_record
 from lpt.models.base import Choice, Message
 from lpt.models.recorded import Recorded
-from lpt.records import LongThought, Thought, digest
-from lpt.store.ledger import Ledger
+from lpt.records import Drop, Example, LongThought, Pair, Question, Thought, digest
+from lpt.store.ledger import Ledger, canonical
 from lpt.store.run import Run
 from lpt.store.tables import write_table
 from tests.look.small import Small
@@ -83,6 +83,69 @@ def test_the_way_begins_where_the_record_stands(tmp_path: Path) -> None:
     assert find(run, small.question.id).caption == small.caption
     assert find(run, small.caption.id).question is None
     assert "rejected" in shown(run, small.thought.id)
+
+
+def test_what_came_of_a_caption_is_counted_and_it_is_not_said_to_be_in_no_set(tmp_path: Path) -> None:
+    small = Small()
+    run = small.save(tmp_path)
+    for record in (small.caption, small.question):
+        text = " ".join(shown(run, record.id).split())
+        assert "1 thoughts, 1 long thoughts, 1 examples, 1 pairs" in text
+        assert "not composed" not in text
+    assert "of it came 1 questions, 1 thoughts" in " ".join(shown(run, small.caption.id).split())
+
+
+def test_a_record_in_no_set_says_whether_there_are_sets(tmp_path: Path) -> None:
+    small = Small(long={"verdict": "wrong"})
+    run = small.save(tmp_path)
+    for name in ("sft", "preferences", "drops"):
+        run.table_path(name).unlink()
+    assert f"not composed yet (lpt compose {run.path})" in " ".join(shown(run, small.long.id).split())
+    write_table(run.table_path("sft"), Example, [])
+    text = " ".join(shown(run, small.long.id).split())
+    assert "it is in no set: what is wrong is thought further" in text
+    assert "not composed" not in text
+    right = msgspec.structs.replace(small.long, verdict="correct")
+    write_table(run.table_path("long_thoughts"), LongThought, [right])
+    assert "the sets may be older than it" in " ".join(shown(run, small.long.id).split())
+
+
+def test_a_pair_shows_both_sides(tmp_path: Path) -> None:
+    small = Small()
+    run = small.save(tmp_path)
+    other = msgspec.structs.replace(
+        small.long, id=digest("other"), index=2, continuation=" it is green.", answer="(C)", verdict="wrong"
+    )
+    write_table(run.table_path("long_thoughts"), LongThought, [small.long, other])
+    pair = msgspec.structs.replace(small.pair, rejected_source=other.id)
+    write_table(run.table_path("preferences"), Pair, [pair])
+    text = shown(run, pair.id)
+    assert text.index("the car is blue.") < text.index(f"Rejected  {other.id[:12]}") < text.index("it is green.")
+    assert "(C)  wrong  X→X" in text
+    assert "Rejected" not in shown(run, small.long.id)
+    write_table(run.table_path("preferences"), Pair, [small.pair])
+    assert "the thought above, as it was before" in shown(run, small.pair.id)
+
+
+def test_a_row_whose_thoughts_are_not_in_the_run_shows_its_own_words(tmp_path: Path) -> None:
+    small = Small()
+    run = small.save(tmp_path)
+    for name in ("thoughts", "long_thoughts"):
+        run.table_path(name).unlink()
+    write_table(
+        run.table_path("preferences"), Pair, [msgspec.structs.replace(small.pair, chosen="ch", rejected="rj")]
+    )
+    text = shown(run, small.pair.id)
+    assert [line.strip() for line in text.splitlines() if line.strip() in ("ch", "rj")] == ["ch", "rj"]
+    assert "A red car stands" in text, "the question leads to the caption"
+    text = shown(run, small.example.id)
+    assert "Wait, no.</think>" in text
+    assert "in the SFT set (long, train) as X→O" in text
+
+
+def test_a_drop_is_found_by_what_it_is_about_even_if_that_never_came_to_be(tmp_path: Path) -> None:
+    small = Small()
+    assert find(small.save(tmp_path), small.unread.record).drops == [small.unread]
 
 
 def test_what_never_became_a_record_still_says_why(tmp_path: Path) -> None:
@@ -227,6 +290,39 @@ async def test_prompts_and_raw_replies_come_from_the_ledger_and_are_harmless_too
     assert "raw \ufffd[2J[bold] reply" in text
     assert not OBEYED.search(text)
     assert "raw" not in shown(run, small.thought.id)
+
+
+async def test_a_caption_that_was_dropped_at_ask_shows_what_was_asked_and_what_came(tmp_path: Path) -> None:
+    small = Small()
+    run = small.save(tmp_path)
+    for name in ("questions", "thoughts", "long_thoughts", "sft", "preferences"):
+        run.table_path(name).unlink()
+    drop = Drop.make("ask", small.caption.id, small.caption.image, "unreadable")
+    write_table(run.table_path("drops"), Drop, [drop])
+    with Ledger(run.ledger_path) as ledger:
+        model = Recorded(Scripted("I \x1b[1mwould rather not."), SETTINGS, ledger, asyncio.Event())
+        await model.ask(request("Write questions.", stage="ask", record=small.caption.id))
+        await model.ask(request("Write others.", stage="ask", record="another"))
+        body = canonical(request("Once more."), SETTINGS)
+        failed = request("Once more.", stage="ask", record=small.caption.id)
+        await ledger.put_failure(failed, "m", body, "http-500", "the \x1b[31mcat sat on it")
+    for id_ in (small.caption.id, drop.id):
+        text = shown(run, id_, prompts=True)
+        assert "left at ask: unreadable" in text
+        places = ["Write questions.", "I \ufffd[1mwould rather not.", "Once more.", "the \ufffd[31mcat sat on it"]
+        assert [text.find(place) for place in places] == sorted(text.index(place) for place in places)
+        assert "Write others." not in text
+
+
+async def test_a_call_that_brought_what_is_shown_is_not_shown_twice(tmp_path: Path) -> None:
+    small = Small()
+    run = small.save(tmp_path)
+    with Ledger(run.ledger_path) as ledger:
+        model = Recorded(Scripted("[]"), SETTINGS, ledger, asyncio.Event())
+        (choice,) = (await model.ask(request("Ask once.", stage="ask", record=small.caption.id))).choices
+    write_table(run.table_path("questions"), Question, [msgspec.structs.replace(small.question, reply=choice.key)])
+    assert shown(run, small.question.id, prompts=True).count("Ask once.") == 1
+    assert shown(run, small.caption.id, prompts=True).count("Ask once.") == 1
 
 
 def test_without_a_ledger_there_are_no_prompts(tmp_path: Path) -> None:

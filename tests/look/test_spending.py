@@ -82,6 +82,44 @@ async def test_a_models_name_is_a_name_and_nothing_else(tmp_path: Path, name: st
     assert "\x1b" not in text
 
 
+async def test_two_models_that_servers_call_by_one_name_are_told_apart_by_their_stages(tmp_path: Path) -> None:
+    recipe = """
+        [models.here]
+        model = "m"
+        url = "http://here/v1"
+        price = { input = 1.0 }
+        [models.there]
+        model = "m"
+        url = "http://there/v1"
+        price = { input = 7.0 }
+        [models.judge]
+        model = "j"
+        url = "http://there/v1"
+        price = { input = 100.0 }
+        [think]
+        model = "here"
+        [think_harder]
+        model = "there"
+        [verify.blind]
+        model = "there"
+        """
+    one = Usage(1_000_000, 0, 0)
+    stages = {"think": ("m", one), "think_harder": ("m", one), "verify blind": ("m", one), "ask": ("j", one)}
+    told = json.loads(spending_json(await spent(tmp_path, recipe, **stages)))
+    money = {row["stage"]: row["money"] for row in told["spent"]}
+    assert money == {"think": 1, "think_harder": 7, "verify blind": 7, "ask": 100}
+
+
+async def test_a_shared_ledger_says_that_it_counts_all_runs(tmp_path: Path) -> None:
+    own = await spent(tmp_path / "own", think=("m", Usage(1, 1, 0)))
+    shared = await spent(tmp_path / "one", f'ledger = "{tmp_path}/l.sqlite"\n{RECIPE}', think=("m", Usage(1, 1, 0)))
+    assert (json.loads(spending_json(own))["shared"], json.loads(spending_json(shared))["shared"]) == (False, True)
+    assert "every run that uses it" not in printed(own)
+    text = " ".join(printed(shared).split())
+    assert "this counts the calls of every run that uses it" in text
+    assert f"lpt status {shared.path}" in text
+
+
 def test_a_run_that_asked_nobody_says_so(tmp_path: Path) -> None:
     run = Run.create(tmp_path, Recipe())
     with pytest.raises(RunError, match="has no ledger: nothing was asked of a model"):

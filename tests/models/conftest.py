@@ -1,5 +1,6 @@
 """What the tests of the models share: scripted servers over real HTTP, the simulated one, and time that obeys."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -104,8 +105,16 @@ async def simulated(responder: Responder = mirror, **dials: Any) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def endpoint(*urls: str, clock: Clock | None = None, **settings: Any) -> AsyncIterator[Endpoint]:
-    made = Endpoint(ModelSettings(model="m", **settings), urls, name="one", clock=clock or Now())
+async def endpoint(
+    *urls: str,
+    clock: Clock | None = None,
+    stop: asyncio.Event | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    **settings: Any,
+) -> AsyncIterator[Endpoint]:
+    made = Endpoint(
+        ModelSettings(model="m", **settings), urls, name="one", clock=clock or Now(), stop=stop, say=say
+    )
     try:
         yield made
     finally:

@@ -10,7 +10,7 @@ from lpt.chat import Template
 from lpt.errors import Refused, UserError
 from lpt.models import dialects
 from lpt.models.base import Choice, Image, Message, Sampling
-from lpt.models.dialects import heard
+from lpt.models.dialects import Dialect, Way, said_again, without_echo
 from lpt.settings import ModelSettings
 from tests.models.conftest import ask, bad, choice, endpoint, good, scripted, simulated, texts
 
@@ -78,6 +78,17 @@ async def test_vllm_refuses_what_we_never_send():
                 await model.ask(ask(prefill=PREFILL))
 
 
+@pytest.mark.parametrize("prefill", ["continue", "completions"])
+async def test_more_words_to_stop_at_than_a_server_takes_are_not_sent(prefill: Dialect):
+    stops = ("six", "five", "four", "three", "two", "one")
+    request = ask(prefill=PREFILL, sampling=Sampling(max_tokens=64, stop=stops))
+    async with scripted() as server, endpoint(server.url, prefill=prefill, template="chatml") as model:
+        await model.ask(request)
+    assert server.bodies[0]["stop"] == ["six", "five", "four", "three"]
+    async with simulated() as url, endpoint(url, prefill=prefill, template="chatml") as model:
+        await model.ask(request)  # which refuses more, as vLLM does
+
+
 async def test_completions_cannot_show_an_image():
     async with scripted() as server, endpoint(server.url, prefill="completions", template="chatml") as model:
         with pytest.raises(UserError, match=r"models\.one\.prefill.*image"):
@@ -94,17 +105,17 @@ async def test_completions_need_a_template():
 def test_completions_leave_room_for_a_thought_and_no_second_bos():
     settings = ModelSettings(model="m")
     request = ask(prefill="a", sampling=Sampling())
-    _, r1 = dialects.body(request, settings, "completions", Template.load("deepseek-r1"), "one")
-    _, chatml = dialects.body(request, settings, "completions", Template.load("chatml"), "one")
+    _, r1 = dialects.body(request, settings, Way("completions"), Template.load("deepseek-r1"), "one")
+    _, chatml = dialects.body(request, settings, Way("completions"), Template.load("chatml"), "one")
     assert r1["max_tokens"] == 1024
     assert r1["add_special_tokens"] is False
     assert "add_special_tokens" not in chatml
 
 
 @pytest.mark.parametrize("dialect", ["continue", "trailing", "prefix", "completions", "instructed"])
-def test_a_prefill_that_ends_in_white_space_is_our_bug(dialect):
+def test_a_prefill_that_ends_in_white_space_is_our_bug(dialect: Dialect):
     with pytest.raises(ValueError, match="white space"):
-        dialects.body(ask(prefill="a "), ModelSettings(model="m"), dialect, Template.load("chatml"), "one")
+        dialects.body(ask(prefill="a "), ModelSettings(model="m"), Way(dialect), Template.load("chatml"), "one")
 
 
 def test_a_conversation_that_ends_with_the_assistant_gets_its_instruction_from_the_user():
@@ -112,7 +123,7 @@ def test_a_conversation_that_ends_with_the_assistant_gets_its_instruction_from_t
     request = type(request)(
         stage="s", record="r", seed=0, prefill="a", messages=(Message("user", "q"), Message("assistant", "b"))
     )
-    _, body = dialects.body(request, ModelSettings(model="m"), "instructed", None, "one")
+    _, body = dialects.body(request, ModelSettings(model="m"), Way("instructed"), None, "one")
     assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
 
 
@@ -125,15 +136,19 @@ def test_a_conversation_that_ends_with_the_assistant_gets_its_instruction_from_t
         (PREFILL, PREFILL + " it is red.", " it is red."),
         (PREFILL, "\n" + PREFILL + " it is red.", " it is red."),
         (PREFILL, PREFILL, ""),
-        (PREFILL, " it is red.", " it is red."),
-        (PREFILL, "<think>\nIt looks green.", "<think>\nIt looks green."),
+        ("\nA cup", "A cup is", " is"),
         ("<think>", "<think>Hm", "Hm"),
-        ("I", "It is", "It is"),
-        ("A", "A", "A"),
+        ("I", "It is", "t is"),
     ],
 )
-def test_a_prefill_that_is_said_again_is_taken_off(prefill, text, meant):
-    assert heard(Choice(text=text), ask(prefill=prefill), "continue").text == meant
+def test_an_echo_is_all_of_the_turn(prefill: str, text: str, meant: str):
+    assert without_echo(Choice(text=text), prefill).text == meant
+
+
+@pytest.mark.parametrize("text", [" it is red.", "<think>\nIt looks green.", "", PREFILL[:-1]])
+def test_what_is_not_all_of_the_turn_is_no_echo(text: str):
+    assert not said_again(Choice(text=text), PREFILL)
+    assert without_echo(Choice(text=text), PREFILL).text == text
 
 
 @pytest.mark.parametrize(
@@ -144,14 +159,21 @@ def test_a_prefill_that_is_said_again_is_taken_off(prefill, text, meant):
         (PREFILL.removeprefix("<think>\n") + " it is red.", " it is red."),
     ],
 )
-def test_a_thought_that_a_server_tells_apart_is_joined_again(reasoning, meant):
-    choice = heard(Choice(text="(A)", reasoning=reasoning), ask(prefill=PREFILL), "continue")
+def test_a_thought_that_a_server_tells_apart_is_joined_again(reasoning: str, meant: str):
+    choice = without_echo(Choice(text="(A)", reasoning=reasoning), PREFILL)
     assert choice.joined() == f"{meant}\n</think>\n(A)"
 
 
-async def test_an_echo_comes_off_over_http():
-    async with (
-        scripted(good(choice(PREFILL + " red"))) as server,
-        endpoint(server.url, prefill="continue", extra={"echo": True}) as model,
-    ):
-        assert texts(await model.ask(ask(prefill=PREFILL))) == [" red"]
+@pytest.mark.parametrize(
+    ("opens", "prefill", "sent"),
+    [
+        ("", "<think>\nred", "<think>\nred"),
+        ("<think>\n", "<think>\n  red", "  red"),
+        ("<think>\n", "<think> red", "red"),
+        ("<think>", "<think>\nred", "\nred"),
+        ("<think>\n", "<think>", None),
+        ("<think>\n", "red", "red"),
+    ],
+)
+def test_a_tag_that_the_server_puts_is_left_out(opens: str, prefill: str, sent: str | None):
+    assert dialects.sent(ask(prefill=prefill), Way("trailing", opens=opens)).prefill == sent

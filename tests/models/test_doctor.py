@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from lpt.models.doctor import CAPABILITIES, Checkup, examine
+from lpt.models.checkup import CAPABILITIES, Checkup
+from lpt.models.doctor import examine
 from lpt.needs import Need, family, needs, warnings
 from lpt.recipe import Recipe
 from lpt.serving.app import make_app
@@ -19,6 +20,7 @@ from lpt.serving.serve import running
 from lpt.settings import ModelSettings
 from lpt.world.roles import ROLES
 from tests.conftest import small_recipe
+from tests.models.conftest import bad, good, scripted
 from tests.serving.helpers import says
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -163,6 +165,26 @@ async def test_a_server_without_seeds_is_not_sent_any():
 async def test_a_schema_is_held_to_or_not():
     async with server(forgets("response_format")) as url:
         assert (await look_at(url, "asker")).can("structured") == "no"
+
+
+async def test_a_reply_in_form_that_is_cut_is_one_in_form():
+    spaced = says('{"surface": ' + "\n\n x" * 600)
+    async with server(models={"student": spaced}) as url:
+        found = await look_at(url)
+    assert found.can("structured") == "yes"
+    assert "it was cut" in found.why("structured")
+
+
+@pytest.mark.parametrize(("takes", "can"), [(["text"], "no"), (["text", "image"], "unsure"), (None, "unsure")])
+async def test_a_server_that_fails_where_others_refuse_a_picture(takes: list[str] | None, can: str):
+    def answer(request: web.Request) -> web.Response:
+        if request.path.endswith("/models"):
+            kind = {"architecture": {"input_modalities": takes}} if takes else {}
+            return web.json_response({"data": [{"id": "student", **kind}]})
+        return bad(500) if "image_url" in json.dumps(script.bodies[-1]) else good()
+
+    async with scripted(answer) as script:
+        assert (await look_at(script.url)).can("images") == can
 
 
 @pytest.mark.parametrize(
@@ -375,4 +397,4 @@ def test_families_go_by_names(model: str, expected: str):
 )
 def test_reasoner_and_student_of_two_families_are_warned_of(student: str, reasoner: str, warned: bool):
     recipe = small_recipe("http://x/v1", f'models.student.model="{student}"', f'models.reasoner.model="{reasoner}"')
-    assert bool(warnings(recipe)) == warned
+    assert bool(warnings(recipe, {})) == warned

@@ -135,3 +135,91 @@ def test_no_place_is_lost_or_made_whoever_leaves_when(limit: int, steps: list[tu
         assert (gate.in_flight, gate.waiting) == (0, 0)
 
     asyncio.run(story())
+
+
+# Several doors.
+
+
+async def test_who_waits_goes_in_by_their_own_door_and_a_free_one_takes_the_oldest_of_the_others():
+    gate = Gate(100, doors=2)
+    gate.set_room(0, 1)
+    gate.set_room(1, 1)
+    assert [await gate.enter(0, 0), await gate.enter(0, 1)] == [0, 1]
+    mine, old, young = (asyncio.ensure_future(gate.enter(rank, door)) for rank, door in ((9, 1), (1, 0), (2, 0)))
+    await settle()
+    gate.leave(1)
+    await settle()
+    assert mine.result() == 1, "its own first, though others are older"
+    gate.leave(1)
+    await settle()
+    assert (old.result(), young.done()) == (1, False)
+    gate.leave(0)
+    await settle()
+    assert young.result() == 0
+
+
+async def test_who_is_pinned_waits_for_its_door_unless_that_is_shut():
+    gate = Gate(100, doors=2)
+    gate.set_room(0, 1)
+    await gate.enter(0, 0)
+    pinned = asyncio.ensure_future(gate.enter(0, 0, pinned=True))
+    await settle()
+    assert not pinned.done()
+    gate.set_room(0, 0)
+    await settle()
+    assert pinned.result() == 1
+
+
+DOORS = st.lists(
+    st.one_of(
+        st.tuples(st.just("send"), st.integers(0, 5), st.integers(0, 2), st.booleans()),
+        st.tuples(st.just("leave"), st.integers(0, 30), st.just(0), st.just(False)),
+        st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0), st.just(False)),
+        st.tuples(st.just("room"), st.integers(0, 4), st.integers(0, 2), st.just(False)),
+    ),
+    max_size=60,
+)
+
+
+@given(st.integers(1, 6), DOORS)
+def test_no_door_lets_in_more_than_it_has_room_for_and_none_is_lost(
+    limit: int, steps: list[tuple[str, int, int, bool]]
+):
+    async def story() -> None:
+        gate = Gate(limit, doors=3)
+        room, allowed = [limit] * 3, [limit] * 3
+        inside: list[int] = []
+        waiting: list[asyncio.Task[int]] = []
+
+        def look() -> None:
+            for task in [task for task in waiting if task.done()]:
+                waiting.remove(task)
+                if not task.cancelled():
+                    inside.append(task.result())
+
+        for step, number, door, pinned in steps:
+            if step == "send":
+                waiting.append(asyncio.ensure_future(gate.enter(number, door, pinned=pinned)))
+            elif step == "leave" and inside:
+                gate.leave(inside.pop(number % len(inside)))
+            elif step == "cancel" and waiting:
+                waiting[number % len(waiting)].cancel()
+            elif step == "room":
+                room[door] = number
+                allowed[door] = max(allowed[door], number)
+                gate.set_room(door, number)
+            await settle()
+            look()
+            assert gate.in_flight == len(inside) <= limit
+            assert all(inside.count(door) <= allowed[door] for door in range(3))
+            assert gate.waiting == len(waiting)
+        for door in range(3):
+            gate.set_room(door, 1)
+        while waiting:
+            await settle()
+            look()
+            if inside:
+                gate.leave(inside.pop())
+        assert gate.waiting == 0
+
+    asyncio.run(asyncio.wait_for(story(), 20))

@@ -216,6 +216,9 @@ async def test_no_more_than_so_many_are_in_flight_and_the_oldest_image_goes_firs
     model = ModelSettings(model="m", launch=f"{LITTLE} --port {{port}}", concurrency=2)
     async with fleet(tmp_path, one=model) as made:
         gated = made["one"]
+        await gated.ask(ask())
+        assert gated.endpoint
+        gate = gated.endpoint.replicas.gate
         order: list[int] = []
 
         async def send(rank: int) -> None:
@@ -226,6 +229,6 @@ async def test_no_more_than_so_many_are_in_flight_and_the_oldest_image_goes_firs
         await asyncio.sleep(0)
         rest = [asyncio.create_task(send(rank)) for rank in (7, 1, 5)]
         await asyncio.sleep(0)
-        assert (gated.gate.in_flight, gated.gate.waiting) == (2, 3)
+        assert (gate.in_flight, gate.waiting) == (2, 3)
         await asyncio.gather(*first, *rest)
         assert order.index(1) < order.index(7)

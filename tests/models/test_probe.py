@@ -42,7 +42,8 @@ async def dialect_of(owner: str | None, continues: str | None = None, restarts: 
         assert texts(await model.ask(ask(prefill="a thought"))) == ["continued"]
         await model.ask(ask(prefill="a thought"))
         assert server.paths.count("/v1/models") == 1, "found out once"
-        return server.paths
+        # What `manners` looks up beside the protocol is its own matter.
+        return [path for path in server.paths if path != "/apply-template"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,17 @@ async def test_a_server_that_does_not_is_tried(owner, way, tries):
     assert len(await dialect_of(owner, way)) == 3 + tries
 
 
-@pytest.mark.parametrize("restarts", ["one, two, three", "five, six, seven", "five", "", "I will continue: ve"])
+@pytest.mark.parametrize(
+    "restarts",
+    [
+        "one, two, three",
+        "one, two, three, four, five, six",
+        "five, six, seven",
+        "five",
+        "",
+        "I will continue: ve",
+    ],
+)
 async def test_a_server_that_starts_over_is_found_out(restarts):
     with pytest.raises(UserError, match=r'models\.one\.prefill = "instructed".*"completions"'):
         await dialect_of("openai", None, restarts)

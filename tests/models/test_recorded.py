@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lpt.errors import BadReply, Denied, Down, Interrupted, ModelError, Refused, Unavailable
@@ -240,3 +241,44 @@ async def test_a_failed_call_does_not_take_along_the_samples_that_are_known(ledg
     assert list(reply.samples()) == [(1, reply.choices[0]), (2, reply.choices[1])]
     assert texts(reply) == ["said at 101", "said at 102"]
     assert (reply.lost, reply.missing(5)) == ("not-json", [0, 3, 4])
+
+
+async def test_another_template_of_a_text_prompt_is_another_request(ledger: Ledger, tmp_path: Path) -> None:
+    inner = Scripted(by_seed)
+    own = tmp_path / "own.jinja"
+
+    async def asked_anew(turn: str | None, **settings: str) -> bool:
+        changed = msgspec.convert({**msgspec.to_builtins(SETTINGS), **settings}, type(SETTINGS))
+        before = len(inner.requests)
+        await Recorded(inner, changed, ledger, asyncio.Event()).ask(request(prefill=turn))
+        return len(inner.requests) > before
+
+    here = {"prefill": "completions", "template": "chatml"}
+    assert await asked_anew("It is")
+    assert await asked_anew("It is", **here)
+    assert not await asked_anew("It is", **here)
+    assert await asked_anew("It is", **{**here, "template": "deepseek-r1"})
+    own.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert await asked_anew("It is", **{**here, "template": str(own)})
+    moved = own.rename(tmp_path / "moved.jinja")
+    assert not await asked_anew("It is", **{**here, "template": str(moved)}), "what it says counts, not where it is"
+    moved.write_text("{% for m in messages %}- {{ m.content }}{% endfor %}")
+    assert await asked_anew("It is", **{**here, "template": str(moved)})
+    # A template that does not render the prompt is no part of what is asked.
+    assert not await asked_anew("It is", prefill="trailing", template="chatml")
+    assert await asked_anew(None)
+    assert not await asked_anew(None, **here)
+
+
+async def test_what_came_of_a_call_before_the_stop_is_kept_and_the_rest_is_no_drop(ledger: Ledger) -> None:
+    stop = asyncio.Event()
+
+    class Half:
+        async def ask(self, asked: Request) -> Reply:
+            stop.set()
+            return Reply(choices=(Choice(text="paid for"),), indexes=(0,), lost="stopped")
+
+    model = Recorded(Half(), SETTINGS, ledger, stop)
+    with pytest.raises(Interrupted):
+        await model.ask(request(n=2))
+    assert texts(await model.ask(request())) == ["paid for"]

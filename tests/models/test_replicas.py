@@ -3,11 +3,17 @@
 import asyncio
 import json
 import socket
+from collections import Counter
 
 import pytest
 
 from lpt.errors import Unavailable, UserError
 from lpt.models import endpoint as endpoint_module
+from lpt.models.patience import Clock
+from lpt.models.replicas import Replicas
+from lpt.serving.app import STATS, make_app
+from lpt.serving.dials import Dials
+from lpt.serving.serve import running
 from lpt.settings import ModelSettings
 from tests.models.conftest import (
     Now,
@@ -18,6 +24,7 @@ from tests.models.conftest import (
     simulated,
     texts,
 )
+from tests.serving.helpers import says
 
 
 def closed_port() -> str:
@@ -94,3 +101,50 @@ async def test_a_request_that_is_cancelled_leaves_nothing_in_flight():
         with pytest.raises(asyncio.CancelledError):
             await task
         assert model.stats.in_flight == 0
+
+
+def measured(*speeds: float, most: int | None = None) -> Replicas:
+    replicas = Replicas([f"http://one.invalid:{8000 + i}/v1" for i in range(len(speeds))], "one", Now(), most)
+    for replica, speed in zip(replicas.all, speeds, strict=True):
+        replica.capacity.speed = speed
+    replicas.make_room()
+    return replicas
+
+
+def test_images_are_shared_by_what_each_replica_does_in_a_second():
+    replicas = measured(100.0, 300.0)
+    homes = Counter(replicas.choose(f"image {i}").door for i in range(4000))
+    assert 0.22 < homes[0] / 4000 < 0.28
+
+
+def test_an_image_keeps_its_home_when_speeds_change_and_few_others_move():
+    replicas = measured(100.0, 100.0, 100.0)
+    homes = {f"image {i}": replicas.choose(f"image {i}") for i in range(300)}
+    replicas.all[0].capacity.speed = 900.0
+    assert {image: replicas.choose(image) for image in homes} == homes
+    fresh, before = measured(110.0, 100.0, 100.0), measured(100.0, 100.0, 100.0)
+    moved = sum(fresh.choose(f"image {i}").door != before.choose(f"image {i}").door for i in range(1000))
+    assert moved < 60
+
+
+def test_a_fixed_number_of_places_is_shared_by_speed_with_some_to_spare():
+    replicas = measured(100.0, 300.0, most=64)
+    rooms = [replicas.gate._room[replica.door] for replica in replicas.all]
+    assert rooms == [24, 64]
+    assert replicas.gate.limit == 64
+
+
+async def test_a_slow_replica_does_not_hold_up_the_fast_one():
+    """Half of the images are at home at a server that takes two at once, the other takes sixteen."""
+    apps = [make_app({"m": says("fine")}, Dials(concurrency=places, latency=0.02)) for places in (2, 16)]
+    async with (
+        running(apps[0]) as slow,
+        running(apps[1]) as fast,
+        endpoint(slow, fast, clock=Clock(), concurrency=24) as model,
+    ):
+        asked = (model.ask(ask(f"{i}", affinity=f"image {i // 4}", rank=i // 4)) for i in range(400))
+        await asyncio.gather(*asked)
+        assert model.replicas.gate.in_flight == 0
+    counts = [app[STATS].models["m"].requests for app in apps]
+    assert sum(counts) == 400
+    assert counts[1] > 1.5 * counts[0]

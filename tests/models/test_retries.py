@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from lpt.errors import BadReply, Denied, ModelError, Refused, Unavailable
-from lpt.models import endpoint as endpoint_module
+from lpt.models import transport
 from tests.models.conftest import (
     Now,
     ask,
@@ -68,7 +68,7 @@ async def test_what_stays_fails_after_so_many_attempts(fault, now: Now):
 
 
 async def test_a_reply_that_is_too_long_is_not_read_to_its_end(monkeypatch):
-    monkeypatch.setattr(endpoint_module, "MAX_BODY", 1 << 16)
+    monkeypatch.setattr(transport, "MAX_BODY", 1 << 16)
 
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()  # chunked: no length is announced
@@ -105,12 +105,10 @@ async def test_a_slow_reply_is_not_silence():
 
 
 async def test_the_reply_of_another_model_is_not_taken_where_the_name_is_known():
-    async with simulated() as url, endpoint(url) as model:
+    strange = good(choice("Paris"), model="somebody-else")
+    async with scripted(good(), strange, good()) as server, endpoint(server.url) as model:
         await model.ask(ask("first"))
-        strange = good(choice("Paris"), model="somebody-else")
-        async with scripted(strange, good()) as server:
-            model._replicas = type(model._replicas)([server.url], "one", Now())
-            assert texts(await model.ask(ask())) == ["fine"]
+        assert texts(await model.ask(ask())) == ["fine"]
         assert model.stats.retries == {"stranger": 1}
     async with scripted(good(model="m-2024-07-18")) as server, endpoint(server.url) as model:
         assert texts(await model.ask(ask())) == ["fine"], "an alias is no stranger"
@@ -128,6 +126,26 @@ async def test_a_refusal_fails_at_once_in_the_servers_own_words(status, error, n
     assert caught.value.kind == f"http-{status}"
     assert len(server.bodies) == 1
     assert not now.slept
+
+
+NO_MODEL = (
+    "knows no such model, or no such path (HTTP 404): The model `m` does not exist. "
+    "Check models.one.model against the names that it serves, and that its url ends in /v1"
+)
+NO_KEY = (
+    "does not let us in (HTTP 401): Wrong key. "
+    "If it wants a key, name the environment variable that holds it: models.one.key_env"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "message"), [(404, "The model `m` does not exist.", NO_MODEL), (401, "Wrong key...", NO_KEY)]
+)
+async def test_advice_follows_the_servers_sentence_after_one_full_stop(status, said, message, now: Now):
+    async with scripted(bad(status, said)) as server, endpoint(server.url, clock=now) as model:
+        with pytest.raises(Denied) as caught:
+            await model.ask(ask())
+    assert str(caught.value).endswith(message)
 
 
 async def test_half_a_surrogate_pair_fails_its_own_request_alone():

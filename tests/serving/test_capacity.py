@@ -1,12 +1,16 @@
 """Time, room and counts."""
 
 import asyncio
+import contextlib
 import json
 import threading
+from pathlib import Path
 from time import perf_counter
 
+import aiohttp
 import pytest
 
+from lpt.errors import UserError
 from lpt.serving.app import STATS, make_app
 from lpt.serving.dials import Dials
 from lpt.serving.protocol import Ask, Said
@@ -170,3 +174,64 @@ async def test_the_log_tells_what_was_asked_twice(tmp_path):
     assert lines[0]["digest"] == lines[2]["digest"] != lines[1]["digest"]
     assert (lines[1]["model"], lines[1]["seed"], lines[1]["n"]) == ("m", 8, 2)
     assert lines[2]["completion_tokens"] > 0
+
+
+async def test_the_room_changes_as_choices_are_written():
+    widths: list[int] = []
+
+    def note(ask: Ask, seed: int) -> Said:
+        widths.append(app[STATS].models["m"].running)
+        return Said("x")
+
+    app = make_app({"m": note}, Dials(concurrency=2, concurrency_steps="4:1,6:3", latency=0.005))
+    async with running(app) as url:
+        await asyncio.gather(*(said(url, body(seed=i)) for i in range(16)))
+    assert max(widths[:4]) == 2
+    assert max(widths[-6:]) == 3
+    assert 1 in widths[4:8]
+
+
+async def test_a_request_that_finds_too_long_a_line_is_turned_away():
+    app = make_app({"m": says("x")}, Dials(concurrency=1, max_waiting=1, latency=30))
+    async with running(app) as url:
+        wires = [await Wire.send(url, json.dumps(body(seed=seed)).encode()) for seed in range(2)]
+        await until(lambda: app[STATS].models["m"].in_flight == 2)
+        assert (await exchange(url, body(seed=9)))[0] == 429
+        for wire in wires:
+            wire.close()
+
+
+async def test_many_at_once_are_slower_than_one():
+    dials = Dials(tokens_per_second=2000, batch_slowdown=1.0)
+    async with running(make_app({"m": says(" ab" * 20)}, dials)) as url:
+        start = perf_counter()
+        await said(url, body(n=10))
+        assert perf_counter() - start >= 0.1, "ten times the ten milliseconds of one alone"
+
+
+async def test_it_goes_away_under_a_request_and_comes_back():
+    async with running(make_app({"m": says("x")}, Dials(down_after=2, down_seconds=0.2))) as url:
+        assert await said(url, body(seed=1)) == ["x"]
+        with pytest.raises(aiohttp.ClientError):
+            await post(url, body(seed=2))
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await post(url, body(seed=3))
+
+        back = False
+        while not back:
+            with contextlib.suppress(aiohttp.ClientError):
+                back = await said(url, body(seed=4)) == ["x"]
+
+
+async def test_it_speaks_https_with_a_certificate_of_ones_own():
+    path = Path(__file__).parent / "files" / "expired.pem"
+    async with running(make_app({"m": says("x")}, Dials(certificate=str(path)))) as url:
+        assert url.startswith("https://")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/chat/completions", json=body(), ssl=False) as reply,
+        ):
+            assert reply.status == 200
+    with pytest.raises(UserError, match=r"certificate=.* cannot be used"):
+        async with running(make_app({"m": says("x")}, Dials(certificate=__file__))):
+            pass

@@ -21,6 +21,9 @@ def test_faults_are_read_as_a_command_line_gives_them():
         ({"block_size": 0}, "block_size must be at least 1"),
         ({"prefill": "sometimes"}, "one of continue, trailing"),
         ({"retry_after": "soon"}, "one of none, seconds, date"),
+        ({"concurrency_steps": "32"}, "as in 500:32,1500:64"),
+        ({"concurrency_steps": "5:0"}, "as in 500:32,1500:64"),
+        ({"batch_slowdown": -0.1}, "batch_slowdown must not be negative"),
     ],
 )
 def test_a_dial_out_of_range_is_refused_with_the_reason(wrong, told):

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+import aiohttp
 import pytest
 
 from lpt.serving.app import STATS, make_app
@@ -187,6 +188,52 @@ async def test_the_other_route_is_struck_the_same_way():
     async with faulty("null-content") as url:
         _, reply = await post(url, {"model": "m", "prompt": "p"}, "/completions")
     assert reply["choices"][0]["text"] is None
+
+
+async def test_a_silent_server_takes_the_request_and_sends_nothing():
+    app = make_app({"m": says(GOOD)}, Dials(faults={"silent": 1.0}))
+    async with running(app) as url:
+        wire = await Wire.send(url, json.dumps(body()).encode())
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(wire.reader.read(1), 0.02)
+        assert app[STATS].models["m"].in_flight == 1
+        wire.close()
+        await until(lambda: app[STATS].models["m"].in_flight == 0)
+
+
+async def test_a_reply_may_call_itself_something_else():
+    _, headers, raw = await struck("mislabelled")
+    assert headers["content-type"].startswith("text/plain")
+    assert choices(raw)[0]["message"]["content"] == GOOD
+
+
+async def test_one_reply_may_begin_anew():
+    dials = Dials(faults={"ignore-prefill": 1.0}, max_faults_per_request=1)
+    begun = body({"role": "user", "content": "hi"}, {"role": "assistant", "content": "I see", "prefix": True})
+    async with running(make_app({"m": mirror}, dials)) as url:
+        told = [(await post(url, begun))[1] for _ in range(2)]
+    replies = [json.loads(reply["choices"][0]["message"]["content"]) for reply in told]
+    assert [reply["prefill"] for reply in replies] == [None, "I see"]
+    assert replies[0]["turns"][-1][:2] == ["assistant", "I see"]
+
+
+async def test_a_reply_may_be_that_of_the_request_before_with_its_id():
+    dials = Dials(faults={"mixed-up": 1.0}, max_faults_per_request=1, echo_request_id=True)
+    async with running(make_app({"m": mirror}, dials)) as url, aiohttp.ClientSession() as session:
+        told: list[tuple[int, str]] = []
+        for seed in (1, 2, 2):
+            headers = {"X-Request-Id": f"id {len(told)}"}
+            async with session.post(f"{url}/chat/completions", json=body(seed=seed), headers=headers) as reply:
+                said = json.loads((await reply.json())["choices"][0]["message"]["content"])
+                told.append((said["seed"], reply.headers["X-Request-Id"]))
+    assert told == [(1, "id 0"), (1, "id 0"), (2, "id 2")]
+
+
+async def test_ids_come_back_only_where_that_is_dialled():
+    async with running(make_app({"m": mirror})) as url, aiohttp.ClientSession() as session:
+        headers = {"X-Request-Id": "mine"}
+        async with session.post(f"{url}/chat/completions", json=body(), headers=headers) as reply:
+            assert "X-Request-Id" not in reply.headers
 
 
 def test_every_fault_has_its_test():

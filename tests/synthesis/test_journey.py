@@ -127,7 +127,7 @@ async def test_captions_are_read_as_they_are_needed() -> None:
     await asyncio.gather(way.task, return_exceptions=True)
 
 
-async def test_any_other_error_is_raised_at_once_and_ends_all() -> None:
+async def test_an_error_for_good_ends_all() -> None:
     way = Watched(20, 4)
     await settle()
     way.roads.end(2, Denied("wrong key", kind="http-401"))
@@ -135,6 +135,29 @@ async def test_any_other_error_is_raised_at_once_and_ends_all() -> None:
         await way.task
     assert way.roads.cancelled == {0, 1, 3}
     assert way.roads.waiting == {}
+
+
+async def test_when_a_model_has_failed_for_good_what_came_through_is_yielded_first() -> None:
+    way = Watched(20, 4)
+    await settle()
+    way.roads.end(1)
+    await settle()
+    assert way.yielded == [], "it waits for the one before it"
+    way.roads.end(0, Denied("wrong key", kind="http-401"))
+    with pytest.raises(Denied):
+        await way.task
+    assert way.ranks == [1]
+    assert way.roads.waiting == {}
+
+
+async def test_a_bug_of_ours_is_raised_at_once() -> None:
+    way = Watched(20, 4)
+    await settle()
+    way.roads.end(1)
+    way.roads.end(0, KeyError("bug"))
+    with pytest.raises(KeyError):
+        await way.task
+    assert way.yielded == []
 
 
 async def test_interrupted_yields_what_came_through_then_says_so() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from lpt.errors import SourceError
+from lpt.paths import expanded
 from lpt.settings import KEPT, CaptionSettings, QuestionSettings
 
 MAX_CHARACTERS = 100_000
@@ -98,8 +99,12 @@ def section(settings: Place) -> str:
 
 
 def at(base: Path, path: str) -> Path:
-    """A path of the settings, absolute."""
-    return Path(os.path.abspath(base / Path(path).expanduser()))  # noqa: PTH100 (resolve() would follow links)
+    """A path of the settings, absolute.
+
+    Raises:
+        SourceError: it begins with the home of a user whom there is not.
+    """
+    return Path(os.path.abspath(base / expanded(path, SourceError)))  # noqa: PTH100 (resolve() would follow links)
 
 
 def needed(settings: Place, base: Path, what: str) -> Path:

@@ -12,6 +12,7 @@ from lpt.captions.examine import examined
 from lpt.captions.folder import folder
 from lpt.captions.hub import hub
 from lpt.captions.jsonl import jsonl
+from lpt.captions.known import Known
 from lpt.captions.parquet import parquet
 from lpt.captions.paths import shown
 from lpt.captions.scenes import scenes
@@ -39,6 +40,7 @@ def read(
     seed: int,
     validation: float,
     limit: int | None = None,
+    known: Known | None = None,
 ) -> Iterator[Caption | Drop]:
     """Read a caption source. Each of its rows comes out once, in its order, as a caption or as a drop.
 
@@ -52,6 +54,7 @@ def read(
         seed: the recipe's.
         validation: the share of images that is held out.
         limit: take only this many rows, from the start of the source.
+        known: image files that were seen before: unchanged, they are not read again.
 
     Raises:
         SourceError: the source as a whole cannot be read.
@@ -63,7 +66,7 @@ def read(
     names: set[str] = set()
     captions: set[str] = set()
     number = 0
-    for number, (row, found) in enumerate(examined(islice(rows, min(takes, default=None)), root), 1):
+    for number, (row, found) in enumerate(examined(islice(rows, min(takes, default=None)), root, known=known), 1):
 
         def drop(fault: Fault, image: str = "", *, row: Row | Bad = row, number: int = number) -> Drop:
             # The number makes it this row's own: what two rows share must not make their drops one.

@@ -44,8 +44,9 @@ def keep(root: Path, image: str, data: bytes, source: Path | None = None) -> str
     """
     name = file_name(image, data)
     path = root / name
-    if path.exists():
-        return name
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size == len(data):
+            return name
     root.mkdir(parents=True, exist_ok=True)
     part = root / f".{name}.{threading.get_ident()}.part"
     part.unlink(missing_ok=True)

@@ -52,14 +52,16 @@ def records(path: Path, needs: Sequence[str], takes: Sequence[str] | None, where
     for shard in shards:
         name = "" if len(shards) == 1 else f"{shown(shard.relative_to(path).as_posix())} "
         try:
+            if not shard.is_file():  # opening a pipe would wait for ever
+                raise OSError("it is not a file")  # noqa: TRY301 (said like any other reason)
             file = pq.ParquetFile(shard, pre_buffer=False)  # True: all row groups at once
-        except (pa.ArrowException, OSError) as error:
+            there = file.schema_arrow.names
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
             if shard == shards[0]:
                 raise SourceError(f"{shard} cannot be read as Parquet: {_first_line(error)}") from error
             yield name.strip(), Bad(name.strip(), "unreadable-shard", f"{name.strip()}: it is no Parquet file")
             continue
         with file:
-            there = file.schema_arrow.names
             if any(there.count(column) != 1 for column in needs):
                 if shard == shards[0]:
                     raise missing(shard, needs, there, where)
@@ -81,7 +83,7 @@ def _rows(file: Any, columns: list[str] | None, shard: str) -> Found:
                     number += 1
                     place = f"{shard}row {number}"
                     yield place, _row(batch, i, place)
-        except (pa.ArrowException, OSError):  # what is damaged costs the rest of its row group
+        except (pa.ArrowException, OSError, ValueError):  # what is damaged costs the rest of its row group
             place = f"{shard}row {number + 1}"
             why = f"{place}: the file is damaged here; {end - number:,} rows are left out"
             yield place, Bad(place, "unreadable-shard", why)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from lpt.captions.base import MAX_CHARACTERS, Fault
 
+_LONGEST = 4096  # what Linux takes; and to normalise a text may cost its square
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
@@ -20,6 +21,8 @@ def locate(root: Path, name: str) -> tuple[Path, str] | Fault:
     """
     if not name.strip() or "\0" in name:
         return Fault("missing-image-name", "the image's name is empty" if not name.strip() else "it holds a NUL")
+    if len(name) > _LONGEST:
+        return Fault("unreadable-image", f"{shown(name)} is longer than a path can be")
     if _URL.match(name):
         return Fault("not-a-path", f"{shown(name)} is a URL: download the images, and name the files")
     if name.startswith("/"):

@@ -19,6 +19,8 @@ from lpt.captions.base import Fault
 MAX_PIXELS = 89_478_485
 """What Pillow warns of as a possible decompression bomb (a quarter of a GiB as RGB) is an error here."""
 MAX_BYTES = 256 * 1024 * 1024
+_MANY_PIXELS = 2**24
+_LARGE = threading.Lock()
 MIN_SIDE = 8
 """Pixels. Nothing can be seen in a narrower image."""
 
@@ -51,7 +53,7 @@ def fault_of(data: bytes) -> Fault | None:
                 # A JPEG is decoded at an eighth: all of its bytes are read, so that it shows where they end too
                 # soon, in a fraction of the time.
                 image.draft(None, (max(1, width // 8), max(1, height // 8)))
-                image.load()
+                load(image)
                 upright(rgb(image.crop((0, 0, 1, 1))), orientation(image))
         except Pillow.DecompressionBombError:
             return Fault("too-many-pixels", f"it has more than {MAX_PIXELS:,} pixels")
@@ -80,6 +82,12 @@ def opened(data: bytes) -> Image:
 def _formats() -> tuple[str, ...]:
     Pillow.init()
     return tuple(name for name in _FORMATS if name in Pillow.OPEN)  # AVIF depends on how Pillow was built
+
+
+def load(image: Image) -> None:
+    """Decode an image; large ones one after the other. A file of a hundred bytes may claim a gigabyte's worth."""
+    with _LARGE if image.width * image.height > _MANY_PIXELS else contextlib.nullcontext():
+        image.load()
 
 
 def orientation(image: Image) -> int:

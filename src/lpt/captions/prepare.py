@@ -9,7 +9,7 @@ from PIL.Image import Resampling
 
 from lpt.captions.base import Fault
 from lpt.captions.paths import read_file
-from lpt.captions.pixels import MAX_BYTES, MAX_PIXELS, fault_of, opened, orientation, quiet, rgb, upright
+from lpt.captions.pixels import MAX_BYTES, MAX_PIXELS, fault_of, load, opened, orientation, quiet, rgb, upright
 from lpt.models.base import Image
 from lpt.records import digest
 from lpt.settings import CaptionSettings
@@ -22,7 +22,11 @@ _JPEG_SIDE = 65_500
 """The longest side that a JPEG can have."""
 
 
-def prepare(path: Path, image_hash: str, settings: CaptionSettings) -> Image:
+class ImageChanged(ValueError):
+    """A file holds another picture than the one that its hash stands for."""
+
+
+def prepare(path: Path, image_hash: str, settings: CaptionSettings, *, exact: bool = False) -> Image:
     """Make an image ready to be sent. It takes milliseconds of computing: call it in a thread.
 
     It is always encoded anew, so nothing but the picture leaves the house: no place and no camera, no comment, no
@@ -32,6 +36,7 @@ def prepare(path: Path, image_hash: str, settings: CaptionSettings) -> Image:
         path: the image file.
         image_hash: the hash that stands for it in tables.
         settings: `max_pixels`, `longest_side` and `quality` are used.
+        exact: see that the hash is that of the file's bytes.
 
     Returns:
         The image. Its key depends on the file's hash, the size that it is sent in and the quality: not on the
@@ -39,9 +44,12 @@ def prepare(path: Path, image_hash: str, settings: CaptionSettings) -> Image:
 
     Raises:
         OSError: the file cannot be read.
+        ImageChanged: it is not the file of that hash.
         ValueError: it is not an image that can be decoded.
     """
     data = path.read_bytes()
+    if exact and digest("image", data) != image_hash:
+        raise ImageChanged(f"{path.name} is another file than it was")
     with quiet():
         try:
             with opened(data) as image:
@@ -52,7 +60,7 @@ def prepare(path: Path, image_hash: str, settings: CaptionSettings) -> Image:
                 # A JPEG may be decoded at a half, a quarter or an eighth. At one and a half times what is wanted or
                 # more, the difference after the filter is below what the encoding costs, in half the time.
                 image.draft(None, (size[0] * 3 // 2, size[1] * 3 // 2))
-                image.load()
+                load(image)
                 picture = rgb(image)
                 if picture.size != size:
                     picture = picture.resize(size, Resampling.LANCZOS, reducing_gap=3.0)

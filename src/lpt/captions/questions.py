@@ -12,6 +12,7 @@ from lpt.captions.base import Bad, Fault, Found, Row, images_of, needed, root_of
 from lpt.captions.csv_ import records as csv_records
 from lpt.captions.examine import examined
 from lpt.captions.jsonl import lines, list_of
+from lpt.captions.known import Known
 from lpt.captions.lines import name_of
 from lpt.captions.listing import Namer, Picture, image_in
 from lpt.captions.paths import shown
@@ -36,6 +37,7 @@ def read(
     seed: int,
     validation: float,
     limit: int | None = None,
+    known: Known | None = None,
 ) -> Iterator[Caption | Brought | Drop]:
     """Read a question set. Each row comes out as a question or as a drop; each caption once, before its questions.
 
@@ -50,6 +52,7 @@ def read(
         seed: the recipe's.
         validation: the share of images that is held out.
         limit: take only this many rows, from the start of the source.
+        known: image files that were seen before: unchanged, they are not read again.
 
     Raises:
         SourceError: the source as a whole cannot be read.
@@ -61,7 +64,7 @@ def read(
     names: set[str] = set()
     captions: dict[str, int] = {}
     name_of_image = Namer()
-    for number, (row, seen) in enumerate(examined(rows, root, captioned=False), 1):
+    for number, (row, seen) in enumerate(examined(rows, root, captioned=False, known=known), 1):
         record = digest("row", settings.source, number, row.source_id)
         if isinstance(seen, Fault):
             detail = seen.detail if isinstance(row, Bad) else f"{shown(row.source_id)}: {seen.detail}"

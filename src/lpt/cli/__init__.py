@@ -7,7 +7,22 @@ import sys
 
 import typer
 
-from lpt.cli import compose, doctor, export, grade, import_, ledger, plan, recipe, run, show, sim, status, verify
+from lpt.cli import (
+    check,
+    compose,
+    doctor,
+    export,
+    grade,
+    import_,
+    ledger,
+    plan,
+    recipe,
+    run,
+    show,
+    sim,
+    status,
+    verify,
+)
 from lpt.errors import LptError
 
 app = typer.Typer(
@@ -33,6 +48,7 @@ imports.command()(import_.sharegpt)
 imports.command()(import_.lpt30k)
 app.add_typer(imports, name="import")
 app.command()(ledger.ledger)
+app.command()(check.check)
 app.command()(grade.grade)
 app.add_typer(recipe.app, name="recipe")
 app.command()(sim.sim)

@@ -28,7 +28,7 @@ def compose(
     from lpt.errors import UserError
     from lpt.look import console
     from lpt.look.status import print_status
-    from lpt.pipeline import held
+    from lpt.store.lock import held
     from lpt.store.run import Run
 
     if out is None:
@@ -37,7 +37,8 @@ def compose(
         if seed is not None:
             raise UserError("--seed is for a merge; a run is composed from its recipe's seed")
         opened = Run.open(runs[0])
-        compose_run(opened)
+        with held(opened.path):
+            compose_run(opened)
     else:
         with held(Run.folder(out)):
             merged = merge(runs, out, seed=seed)

@@ -32,7 +32,7 @@ def doctor(
     loaded.check_models("think_harder" if loaded.think_harder or not loaded.questions else "think")
     with tempfile.TemporaryDirectory(prefix="lpt-doctor-") as logs:
         checkups = asyncio.run(examine(loaded.models, Path(logs)))
-    needed, warned = needs(loaded, checkups), warnings(loaded)
+    needed, warned = needs(loaded, checkups), warnings(loaded, checkups)
     if json:
         typer.echo(as_json(checkups, needed, warned))
     else:

@@ -31,7 +31,7 @@ def grade(
 
     class Line(msgspec.Struct):
         output: str
-        options: dict[str, str]
+        options: dict[str, str] | list[str]
         answer: str | None = None
         format: str | None = None
 
@@ -50,7 +50,21 @@ def grade(
                 continue
             try:
                 row = decoder.decode(line)
-                graded = grader.grade(row.output, row.options, answer=row.answer, format=row.format)
+                options = row.options if isinstance(row.options, dict) else _lettered(row.options)
+                graded = grader.grade(row.output, options, answer=row.answer, format=row.format)
             except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
                 raise UserError(f"{name}, line {number}: {error}") from error
             typer.echo(msgspec.json.encode(graded))
+
+
+def _lettered(options: list[str]) -> dict[str, str]:
+    """Options by their letters, as they stand.
+
+    Raises:
+        ValueError: there are more than letters.
+    """
+    from lpt.records import LETTERS
+
+    if len(options) > len(LETTERS):
+        raise ValueError(f"a list of options goes from {LETTERS[0]} to {LETTERS[-1]}; this one has {len(options)}")
+    return dict(zip(LETTERS, options, strict=False))

@@ -18,6 +18,18 @@ def run(
         typer.Option(min=1, help="Take only this many captions, from the start of the source."),
     ] = None,
     until: Annotated[str, typer.Option(help="Stop after this stage: ask, think or think_harder.")] = "think_harder",
+    max_tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Spend no more tokens than this now, prompts and replies together."),
+    ] = None,
+    max_cost: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, help="Spend no more money than this now, at the recipe's prices."),
+    ] = None,
+    max_time: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="TIME", help="Make no new call after this time: 90s, 45m, 2h30m."),
+    ] = None,
 ) -> None:
     """Make a training set: ask, think, think harder, then compose.
 
@@ -27,38 +39,65 @@ def run(
     from lpt.curate.compose import compose
     from lpt.errors import Interrupted, Unavailable, UserError
     from lpt.look import console
+    from lpt.look.changed import changed
+    from lpt.look.drops import unread
     from lpt.look.progress import Progress
     from lpt.look.safe import safe
     from lpt.look.status import print_status
-    from lpt.pipeline import synthesize
+    from lpt.models.purse import Means
+    from lpt.pipeline import State, synthesize
     from lpt.recipe import Recipe
-    from lpt.store.ledger import Ledger
+    from lpt.store.lock import held
+    from lpt.store.reading import LedgerReader
 
     if until not in ("ask", "think", "think_harder"):
         raise UserError(f'--until is "{until}"; it can be ask, think or think_harder')
     loaded = Recipe.load(recipe, set_ or [])
     loaded.check_models(until)
+    if max_cost is not None and not any(
+        model.price.output or model.price.input for model in loaded.models.values()
+    ):
+        raise UserError(
+            "--max-cost needs prices: models.NAME.price = { input = 0.15, output = 0.60 } a million tokens"
+        )
+    means = Means(tokens=max_tokens, cost=max_cost, seconds=_seconds(max_time) if max_time else None)
     talk = console.talk()
+    differing = changed(out, loaded)
+    if differing:
+        differing.insert(0, f"{out} was last run with another recipe; what was answered is kept:")
+        talk.print("\n  ".join(differing), style="yellow", markup=False, soft_wrap=True)
     try:
         with Progress(talk, loaded.models, loaded.used_by()) as progress:
-            made = synthesize(loaded, out, limit=limit, until=until, watcher=progress)  # type: ignore[arg-type]
+            made = synthesize(loaded, out, limit=limit, until=until, means=means, watcher=progress)  # type: ignore[arg-type]
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}.\nTo go on: the same command again") from None
     try:
-        compose(made)
+        with held(made.path):
+            compose(made)
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped while composing; nothing that was answered is lost.\nTo go on: lpt compose {out}"
         ) from None
     print_status(made, console.data())
+    for line in unread(made):
+        talk.print(line, style="yellow", markup=False, soft_wrap=True)
+    state = State.of_run(made)
+    if state and not state.complete:
+        talk.print(
+            f"Stopped where what may be spent was spent: {state.images:,} of {state.of:,} images set out, and the sets "
+            "hold what there is of them. The same command goes on from there.",
+            style="yellow",
+            highlight=False,
+        )
     failed = made.failed_calls()
     if failed:
-        with Ledger(made.ledger_path) as ledger:
+        with LedgerReader(made.ledger_path) as ledger:
             told = safe(ledger.last_failure())
         talk.print(f"{failed} samples are missing because calls failed; the same command again asks for them.")
         talk.print(f"The last one: {told}", markup=False, style="yellow")
     talk.out(f"\nSets, tables and the ledger: {out}", highlight=False)
     talk.out(f"Look at one example:         lpt show {out}", highlight=False)
+    talk.out(f"What was dropped, each:      lpt status {out} --drops", highlight=False)
     if made.table("sft").head(1).collect().height:
         talk.out(f"Export for a trainer:        lpt export {out} --to llamafactory", highlight=False)
     elif until == "think_harder" and failed:
@@ -69,3 +108,16 @@ def run(
         )
     elif until == "think_harder":
         talk.print("The sets are empty: the table above says where everything left.", style="yellow")
+
+
+def _seconds(text: str) -> float:
+    """A time such as 90s, 45m or 2h30m."""
+    import re
+
+    from lpt.errors import UserError
+
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text.strip().lower())
+    if not text.strip() or not found:
+        raise UserError(f'--max-time is "{text}"; write it as 90s, 45m or 2h30m')
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -5,12 +5,11 @@ at a time, and leaves a note; who is drawn and who is paired is decided over all
 the chosen are read again and written, a range at a time, in the order of the tables.
 """
 
-from contextlib import ExitStack
 from itertools import repeat
 
 import polars as pl
 
-from lpt.curate import candidates, filters, near, preferences, select, sft, turns
+from lpt.curate import candidates, composed, filters, near, preferences, select, sft, turns
 from lpt.curate.candidates import Range
 from lpt.curate.funnel import StageCount, funnel
 from lpt.errors import RunError, StoreError
@@ -22,6 +21,9 @@ from lpt.store.tables import TableWriter, empty_frame
 KEPT: tuple[Stage, ...] = ("captions", "ask", "think", "think_harder")
 """The stages whose drops were there before curation, and stay."""
 
+_FROM = ("captions", "questions", "thoughts", "long_thoughts", "drops")
+"""What the sets are made from; a run that writes one of them anew leaves them out of date."""
+
 _SETS = pl.Enum(["long", "simple", "direct"])
 _NOTE = ("id", "kind", "image", "question", "thought", "category", "length", "print", "words", "masked")
 
@@ -29,7 +31,8 @@ _NOTE = ("id", "kind", "image", "question", "thought", "category", "length", "pr
 def compose(run: Run) -> list[StageCount]:
     """Make the SFT and preference sets of a run from its tables, and count what was kept and dropped, and why.
 
-    Replaces `sft`, `preferences`, and in `drops` the rows of filter, sft and preferences.
+    Replaces `sft`, `preferences`, and in `drops` the rows of filter, sft and preferences, unless they are just what
+    it would make.
 
     Raises:
         RunError: the run has no tables yet.
@@ -43,7 +46,10 @@ def compose(run: Run) -> list[StageCount]:
             f"{run.path} holds imported sets, which are taken as they are: it has no thoughts to make others from"
         )
     try:
-        _compose(run)
+        of = composed.mark(run)
+        if of is None or not composed.stands(run, of):
+            _compose(run)
+            composed.note(run, of)
         return funnel(run)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StoreError(f"the tables of {run.path} cannot be composed: {error}") from error
@@ -62,11 +68,10 @@ def _compose(run: Run) -> None:
     paired = preferences.pair(kept, settings, seed)
     drops = {"filter": dropped, "sft": chosen.drops, "preferences": paired.drops}
     del notes, kept
-    with ExitStack() as stack:
-        examples, pairs, left = (
-            stack.enter_context(TableWriter(run.table_path(name), kind))
-            for name, kind in (("sft", Example), ("preferences", Pair), ("drops", Drop))
-        )
+    with run.writing() as tables:
+        examples = tables.open("sft", Example, of=_FROM)
+        pairs = tables.open("preferences", Pair, of=_FROM)
+        left = tables.open("drops", Drop)
         for part in parts:
             _write(run, part, chosen, paired.pairs, refused, examples, pairs)
         left.write_frame(_drops(run, drops))

@@ -34,10 +34,10 @@ class StageCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def funnel(run: Run) -> list[StageCount]:
-    """Count every stage that a run has come through."""
+    """Count every stage that a run has come through; of sets only those that are made from its tables."""
     reasons = _reasons(run)
     counts = [_made(run, stage, reasons.get(stage, {})) for stage in STAGES if stage in _TABLE_OF]
-    if run.has("sft"):
+    if run.has("sft") and not run.outdated():
         imported = run.recipe.captions.source in SETS_ONLY
         counts += _imported(run, reasons) if imported else _curated(run, reasons)
     return [count for count in counts if count.made or count.stage == "captions"]

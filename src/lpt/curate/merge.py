@@ -8,7 +8,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ import polars as pl
 
 from lpt.captions.keep import bring
 from lpt.captions.paths import contained
+from lpt.curate.answered import answered
 from lpt.curate.candidates import TOGETHER, Range, of, ranges_of
 from lpt.curate.compose import KEPT
 from lpt.errors import RunError, StoreError
@@ -23,7 +23,7 @@ from lpt.recipe import Recipe
 from lpt.records import digest, split_of
 from lpt.settings import SETS_ONLY, CaptionSettings
 from lpt.store.run import Run
-from lpt.store.tables import TABLES, TableWriter
+from lpt.store.tables import TABLES
 
 SOURCE = "merged"
 """The caption source of such a run."""
@@ -77,8 +77,6 @@ def merge(paths: Sequence[str | Path], out: str | Path, *, seed: int | None = No
     base = runs[0].recipe
     recipe, remarks = _recipe(runs, base.seed if seed is None else seed)
     merged = Run.create(out, recipe)
-    for name in ("sft", "preferences"):
-        merged.table_path(name).unlink(missing_ok=True)
     try:
         files = _files(runs)
         counts = _tables(runs, merged, pl.Series(sorted(files), dtype=pl.String))
@@ -176,13 +174,15 @@ def _tables(runs: list[Run], merged: Run, there: pl.Series) -> Counter[str]:
     origins = [_origin(run) for run in runs]
     twice: Counter[str] = Counter()
     names = [name for name in _TWINS if name != "judgements" or any(run.has(name) for run in runs)]
-    with ExitStack() as stack:
-        writers = {name: stack.enter_context(TableWriter(merged.table_path(name), TABLES[name])) for name in names}
+    with merged.writing() as tables:
+        tables.take_away("sft", "preferences")
+        writers = {name: tables.open(name, TABLES[name]) for name in names}
         for part in ranges_of(runs, tables=(*TOGETHER, "drops")):
-            for name, writer in writers.items():
-                frame, doubled = _part(name, runs, origins, part, merged.recipe, there)
+            made: dict[str, pl.DataFrame] = {}
+            for name, writer in writers.items():  # drops come after what they may be about
+                made[name], doubled = _part(name, runs, origins, part, merged.recipe, there)
                 twice[name] += doubled
-                writer.write_frame(frame)
+                writer.write_frame(answered(made[name], made) if name == "drops" else made[name])
     del twice["drops"]
     return twice
 

@@ -1,10 +1,11 @@
 """What all exporters share: the walk over a run's sets, one row at a time, with nothing vanishing on the way."""
 
+import typing
 from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -25,6 +26,10 @@ _REASONS = {
     "template-refuses": "the chat template would change the words that are learnt (template-refuses)",
     "shared-differs": "the two sides of the pair do not begin with what they are said to share (shared-differs)",
 }
+_CALLED = {"sft": "SFT set", "preferences": "preference set"}
+
+Shared: TypeAlias = Literal["prompt", "response"]
+"""Where the wrong thought goes that both sides of an X→O pair begin with."""
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +49,13 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     """Rows with a text that spelt a token which a trainer would act on, and was given a space in it."""
     pushed: str = ""
     """Where it was pushed to."""
+    empty: tuple[str, ...] = ()
+    """Tables of the run that have no rows, where another one has."""
 
     def remarks(self) -> list[str]:
         """What a person should know beside the counts, a sentence each."""
-        said = [f"{rows:,} rows were not written: {_REASONS.get(why, why)}" for why, rows in self.skipped.items()]
+        said = [f"the run's {_CALLED[name]} is empty: nothing was written of it" for name in self.empty]
+        said += [f"{rows:,} rows were not written: {_REASONS.get(why, why)}" for why, rows in self.skipped.items()]
         if self.unseen:
             said.append(f"{self.unseen:,} images have no file: rows refer to them by their recorded names")
         if self.neutralised:
@@ -82,7 +90,7 @@ def export_rows(
         UserError: the run has no sets, or no images.
         StoreError: the disk failed.
     """
-    make_room(run, out)
+    empty = make_room(run, out)
     images = copy_images(run, out, allow_missing=allow_missing_images, progress=progress)
     with RowFiles(out, kind) as files:
         walked = walk(run, rows, images, files.write)
@@ -96,19 +104,43 @@ def export_rows(
         images=images.written,
         unseen=len(images.named),
         neutralised=walked.neutralised,
+        empty=empty,
     )
 
 
-def make_room(run: Run, out: Path) -> None:
-    """See that the run has sets, and make the folder that they go to.
+def make_room(run: Run, out: Path) -> tuple[str, ...]:
+    """See that the run has sets, and make the folder that they go to; which of the two tables has no rows.
 
     Raises:
-        UserError: the run has no sets.
+        UserError: the run has no sets, or not one row in them, or they are out of date.
         StoreError: the disk failed.
     """
     if not run.has("sft") and not run.has("preferences"):
         raise UserError(f"{run.path} has no sets yet: `lpt compose {run.path}` makes them")
+    if run.outdated():
+        raise UserError(
+            f"the sets of {run.path} are of earlier tables, which have been written anew since: "
+            f"`lpt compose {run.path}` makes the sets anew"
+        )
+    empty = tuple(name for name in _CALLED if run.table(name).select("id").head(1).collect().is_empty())
+    if len(empty) == len(_CALLED):
+        raise UserError(
+            f"there is nothing to export: the sets of {run.path} are empty. `lpt status {run.path}` says where "
+            "everything left; see [curate] of its recipe, or run it on more images"
+        )
     make_folder(out)
+    return empty
+
+
+def in_prompt(shared: str) -> bool:
+    """Whether what both sides of a pair share is given with the prompt, or else is part of the responses.
+
+    Raises:
+        UserError: `shared` is not one of `Shared`.
+    """
+    if shared not in typing.get_args(Shared):
+        raise UserError(f'what a pair shares goes to the "prompt" or to the "response", not to "{shared}"')
+    return shared == "prompt"
 
 
 def make_folder(out: Path) -> None:
@@ -134,7 +166,7 @@ def walk(run: Run, rows: Rows, images: Images, write: Callable[[str, dict[str, A
     """Hand every row of the run's sets to `write`, with its set's name, in the order of the run's tables.
 
     Raises:
-        UserError: not one row could be spelt; the first one's reason.
+        UserError: not one row could be written, and why.
     """
     neutralised = 0
     written = 0
@@ -173,8 +205,9 @@ def walk(run: Run, rows: Rows, images: Images, write: Callable[[str, dict[str, A
             choice, changed = found
             neutralised += changed
             put_down(f"lpt_preferences_{pair.split}", partial(rows.pair, pair, choice, image))
-    if refused and not written:
-        raise refused
+    if not written:
+        whys = "; ".join(f"{rows:,} rows: {_REASONS.get(why, why)}" for why, rows in sorted(skipped.items()))
+        raise refused or UserError(f"not one row of {run.path} could be written. {whys}")
     return Walked(dict(sorted(skipped.items())), neutralised)
 
 

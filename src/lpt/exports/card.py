@@ -13,12 +13,14 @@ import polars as pl
 from lpt.errors import RecipeError
 from lpt.exports.base import SPLITS, beside
 from lpt.recipe import Recipe
-from lpt.records import digest
+from lpt.records import CHECKS, digest
+from lpt.settings import CheckSettings
 from lpt.store.run import Run
 from lpt.synthesis import prompts
 
 _LICENCE = re.compile(r"[a-z][a-z0-9.+-]{1,40}")
 _ABSOLUTE = re.compile(r'"(?:/|[A-Za-z]:\\\\)(?:[^"\\]|\\.)*"')
+_CHECKS_HOME = "lpt.curate.prompts"
 _SYSTEMS = 12
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -72,7 +74,7 @@ def card(
                 FIGURES="\n".join(_figures(run)),
                 REMARKS="".join(f"\n- {_plain(remark)}" for remark in remarks),
                 FUNNEL="\n".join(_funnel(stages)),
-                PROMPTS="\n".join([*_prompt_files(run.recipe), *_systems(run)]),
+                PROMPTS="\n".join([*_prompt_files(run), *_systems(run)]),
                 RECIPE=_fenced(_public(run.recipe)),
             ),
         ]
@@ -164,20 +166,27 @@ def _funnel(stages: Sequence[Counted]) -> Iterator[str]:
         yield f"| {stage.stage} | {stage.made:,} | {stage.kept:,} | {dropped} |"
 
 
-def _prompt_files(recipe: Recipe) -> Iterator[str]:
-    """The fingerprint of each prompt that the recipe's stages use."""
+def _prompt_files(run: Run) -> Iterator[str]:
+    """The fingerprint of each prompt that the stages use, and the checks whose judgements the run holds."""
+    recipe = run.recipe
     yield "| prompt | fingerprint | |"
     yield "|---|---|---|"
     used: list[tuple[str, str | None]] = []
+    judged = set(run.table("judgements").select("check").unique().collect()["check"])
     if recipe.questions:
         used += [("options", recipe.questions.prompt)]
     elif recipe.ask:
         used += [("ask", recipe.ask.prompt), ("reparse", None)]
     used += [("think", recipe.think.prompt)] if recipe.think else []
     used += [("think_harder", recipe.think_harder.prompt)] if recipe.think_harder else []
+    for check in CHECKS:
+        settings: CheckSettings | None = getattr(recipe.verify, check)
+        if settings and check in judged:
+            used += [(f"verify.{check}", settings.prompt)]
     for name, path in used:
+        home = _CHECKS_HOME if name.startswith("verify.") else prompts.__name__
         try:
-            fingerprint = f"`{digest('prompt', prompts.load(name, path))}`"
+            fingerprint = f"`{digest('prompt', prompts.load(name, path, home=home))}`"
         except RecipeError:
             fingerprint = "the file is not there any more"
         yield f"| {name} | {fingerprint} | {'a file of its own' if path else 'as it comes with lpt'} |"

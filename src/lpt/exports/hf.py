@@ -74,7 +74,7 @@ def export(
         StoreError: the disk failed.
     """
     hub = _hub(push) if push else None
-    make_room(run, out)
+    empty = make_room(run, out)
     with (
         pictures(run, out, "sft", "preferences", progress=progress) as (images, picture),
         ParquetFiles(out, _schema_of, _path_of, shard_bytes=_SHARD_BYTES) as files,
@@ -87,6 +87,7 @@ def export(
         skipped=walked.skipped,
         images=images.written,
         neutralised=walked.neutralised,
+        empty=empty,
     )
     sets = {_set_and_split(name): rows for name, rows in exported.counts.items()}
     text = card(run, sets, exported.remarks(), licence=licence, stages=funnel(run) if funnel else ())

@@ -16,7 +16,16 @@ from typing import Any, Literal
 import msgspec
 
 from lpt.errors import UserError
-from lpt.exports.base import Exported, Rows, beside, example_metadata, export_rows, pair_metadata
+from lpt.exports.base import (
+    Exported,
+    Rows,
+    Shared,
+    beside,
+    example_metadata,
+    export_rows,
+    in_prompt,
+    pair_metadata,
+)
 from lpt.exports.images import Progress
 from lpt.exports.rows import put
 from lpt.exports.turns import Choice, Renderer, Turn
@@ -36,7 +45,7 @@ def export(
     prefix: Literal["raw", "column"] = "raw",
     template: str = "chatml",
     base_template: str = "qwen2_vl",
-    shared: Literal["prompt", "response"] = "prompt",
+    shared: Shared = "prompt",
     allow_missing_images: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
@@ -59,11 +68,10 @@ def export(
     """
     if prefix not in ("raw", "column"):
         raise UserError(f'the prefix is told as "raw" or as a "column", not as "{prefix}"')
-    if shared not in ("prompt", "response"):
-        raise UserError(f'what a pair shares goes to the "prompt" or to the "response", not to "{shared}"')
+    shared_is_given = in_prompt(shared)
     info = _read_info(out)
     renderer = Renderer(template, image=IMAGE)
-    rows = _Column() if prefix == "column" else _Raw(renderer, shared)
+    rows = _Column() if prefix == "column" else _Raw(renderer, given=shared_is_given)
     exported = export_rows(run, out, rows, "json", allow_missing_images=allow_missing_images, progress=progress)
     files = [*exported.files, put(out / "dataset_info.json", _info(info, exported))]
     if prefix == "raw":
@@ -100,9 +108,9 @@ class _Column(Rows):
 class _Raw(Rows):
     """The dialect that a stock LLaMA-Factory trains right, by the template of `train.py`."""
 
-    def __init__(self, renderer: Renderer, shared: Literal["prompt", "response"]) -> None:
+    def __init__(self, renderer: Renderer, *, given: bool) -> None:
         self._renderer = renderer
-        self._given = shared == "prompt"
+        self._given = given
 
     def example(self, example: Example, turn: Turn, image: str) -> Row:
         given, learnt = self._renderer.turn(turn)

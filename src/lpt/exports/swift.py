@@ -6,12 +6,20 @@ would cancel) nor the SFT term on the chosen side touches it.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from lpt.errors import UserError
-from lpt.exports.base import Exported, Rows, beside, example_metadata, export_rows, pair_metadata
+from lpt.exports.base import (
+    Exported,
+    Rows,
+    Shared,
+    beside,
+    example_metadata,
+    export_rows,
+    in_prompt,
+    pair_metadata,
+)
 from lpt.exports.images import Progress
 from lpt.exports.rows import put
 from lpt.exports.turns import Choice, Turn
@@ -32,7 +40,7 @@ def export(
     run: Run,
     out: Path,
     *,
-    shared: Literal["prompt", "response"] = "prompt",
+    shared: Shared = "prompt",
     allow_missing_images: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
@@ -50,9 +58,7 @@ def export(
         UserError: no sets, no images, an unknown option.
         StoreError: the disk failed.
     """
-    if shared not in _SHARED:
-        raise UserError(f'what a pair shares goes to the "prompt" or to the "response", not to "{shared}"')
-    rows = _Pieces(given=shared == "prompt")
+    rows = _Pieces(given=in_prompt(shared))
     exported = export_rows(run, out, rows, "jsonl", allow_missing_images=allow_missing_images, progress=progress)
     readme = beside(
         "swift_README.md",

@@ -5,12 +5,20 @@ is opened, and that is then trained.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from lpt.errors import UserError
-from lpt.exports.base import Exported, Rows, beside, example_metadata, export_rows, pair_metadata
+from lpt.exports.base import (
+    Exported,
+    Rows,
+    Shared,
+    beside,
+    example_metadata,
+    export_rows,
+    in_prompt,
+    pair_metadata,
+)
 from lpt.exports.images import Progress
 from lpt.exports.rows import put
 from lpt.exports.turns import Choice, Renderer, Turn
@@ -28,7 +36,7 @@ def export(
     out: Path,
     *,
     template: str = "chatml",
-    shared: Literal["response", "prompt"] = "response",
+    shared: Shared = "response",
     allow_missing_images: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
@@ -47,9 +55,7 @@ def export(
         UserError: no sets, no images, an unknown option.
         StoreError: the disk failed.
     """
-    if shared not in _SHARED:
-        raise UserError(f'what a pair shares goes to the "response" or to the "prompt", not to "{shared}"')
-    rows = _Text(Renderer(template), given=shared == "prompt")
+    rows = _Text(Renderer(template), given=in_prompt(shared))
     exported = export_rows(run, out, rows, "jsonl", allow_missing_images=allow_missing_images, progress=progress)
     readme = beside("trl_README.md", TEMPLATE=template, SHARED=_SHARED[shared])
     files = (

@@ -81,6 +81,12 @@ def export(run: Run, out: Path, *, progress: Progress | None = None) -> Exported
             row, changed = _row(question, files.counts.get(name, 0), picture, reference)
             neutralised += changed
             files.write(name, row)
+        if not files.counts:
+            gone = ", ".join(f"{rows:,} for {why}" for why, rows in sorted(skipped.items()))
+            raise UserError(
+                f"there is nothing to export: {run.path} has no question that could be written"
+                f"{f' (left out: {gone})' if gone else ''}. `lpt status {run.path}` says where everything left"
+            )
     for split in SPLITS:
         if f"lpt_rl_{split}" not in files.counts:
             (out / f"lpt_rl_{split}.parquet").unlink(missing_ok=True)  # an earlier export's

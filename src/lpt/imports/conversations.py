@@ -27,6 +27,7 @@ _ROLES = {
 _TAGS = (("role", "content"), ("from", "value"))
 _INSIDE = ("messages", "conversations", "conversation", "turns")
 _IMAGE = re.compile(r"<\|vision_start\|>.*?<\|vision_end\|>|<image>", re.DOTALL)
+_VISION_END = "<|vision_end|>"
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\n(.*?)(?:<\|im_end\|>\n?|\Z)", re.DOTALL)
 
 
@@ -66,8 +67,16 @@ def turns(
             return "several-turns"
         parts = dict(rendered)
         system, prompt, given = parts.get("system", system), parts["user"], parts["assistant"]
-    images = len(_IMAGE.findall(prompt))
-    return Turns(system.strip(), _IMAGE.sub("", prompt).strip(), given, said.removesuffix("<|im_end|>"), images)
+    prompt, images = without_images(prompt)
+    return Turns(system.strip(), prompt.strip(), given, said.removesuffix("<|im_end|>"), images)
+
+
+def without_images(text: str) -> tuple[str, int]:
+    """A text without the marks that stand for images, and how many there were. Linear in its length."""
+    # Behind the last closing mark, every opening one would be followed to the text's end, in vain.
+    head, closing, tail = text.rpartition(_VISION_END)
+    head, count = _IMAGE.subn("", head + closing)
+    return head + tail.replace("<image>", ""), count + tail.count("<image>")
 
 
 def side(value: object, tags: tuple[str, str] | None = None) -> str | None:

@@ -4,6 +4,7 @@ Only this much of its schema is known here: `example_id` (a text), `messages` (a
 row is found to say beyond that, or instead of it, is told; what can be understood is taken.
 """
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,7 @@ from lpt.imports.sharegpt import finished
 EXPECTED: dict[str, type] = {"example_id": str, "messages": dict, "cot_type": str}
 
 _DOCCI = re.compile(r"(?:train|test|qual_dev|qual_test)_\d+")
+_REMARKS = 20
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -33,7 +35,7 @@ def import_lpt30k(path: str | Path, out: str | Path, images: str | Path | None =
     Raises:
         SourceError: it cannot be read, or not one row of it can be used; what was found is told.
     """
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # resolve() fails on links in a circle
     found = files(path)
     root = Path(images).resolve() if images is not None else path if path.is_dir() else path.parent
     if not root.is_dir():
@@ -52,7 +54,9 @@ def import_lpt30k(path: str | Path, out: str | Path, images: str | Path | None =
                 kind = row.get("cot_type")
                 kinds[kind if isinstance(kind, str) else "none"] += 1
                 kept += _take(importer, place, row, root)
-    remarks = [f"{count:,} of {total:,} rows: {what}" for what, count in sorted(seen.items())]
+    remarks = [f"{count:,} of {total:,} rows: {what}" for what, count in sorted(seen.most_common(_REMARKS))]
+    if len(seen) > _REMARKS:
+        remarks.append(f"and {len(seen) - _REMARKS:,} more oddities, each in no more rows than these")
     remarks.append("cot_type: " + ", ".join(f"{kind[:40]} {count:,}" for kind, count in kinds.most_common(8)))
     remarks.append("which words carry no loss is not recorded in this set: every turn is taken as learnt in full")
     return finished(importer, kept, remarks)
@@ -92,6 +96,6 @@ def _image(example: str, root: Path) -> str:
     """The file that an example is about: it is DOCCI's, whose name the id is or holds."""
     found = _DOCCI.search(example)
     stem = found[0] if found else example
-    if "/" in stem or "\\" in stem:
+    if "/" in stem or "\\" in stem or len(stem) > 200:  # no name of a file
         return stem
     return next((stem + ending for ending in _ENDINGS if (root / (stem + ending)).is_file()), f"{stem}.jpg")

@@ -3,10 +3,10 @@
 import re
 from typing import Any, NamedTuple
 
+from lpt.imports.conversations import without_images
 from lpt.records import LETTERS, AnswerFormat
 
 _TURN = re.compile(r"<\|im_start\|>(?P<role>\w+)\n(?P<text>.*?)<\|im_end\|>", re.DOTALL)
-_IMAGE = re.compile(r"<\|vision_start\|>.*?<\|vision_end\|>|<image>", re.DOTALL)
 _OPTION = re.compile(r"(?:\((?P<a>[A-J])\)|(?P<b>[A-J])\.)[ \t](?P<text>.*)")
 _CHOICE = re.compile(r"\((?P<letter>[A-J])\) ")
 _FORMATS: tuple[tuple[str, AnswerFormat], ...] = (("as (X)", "(X)"), ("as X.", "X."), ("full text", "text"))
@@ -38,8 +38,10 @@ def read(prompt: object, row: dict[str, Any]) -> Shown | str:
     """
     if str(row.get("mcq_is_valid", "True")).strip().lower() == "false":
         return "invalid"
-    turns = {turn["role"]: turn["text"] for turn in _TURN.finditer(str(prompt))}
-    text = _IMAGE.sub("", turns.get("user", "")).strip()
+    # Behind the last closing mark, every opening one would be followed to the text's end, in vain.
+    head, closing, _ = (prompt if isinstance(prompt, str) else "").rpartition("<|im_end|>")
+    turns = {turn["role"]: turn["text"] for turn in _TURN.finditer(head + closing)}
+    text = without_images(turns.get("user", ""))[0].strip()
     stem = row["mcq_question"].strip()
     if not text.startswith(stem):
         return "stem-not-shown"
@@ -97,10 +99,10 @@ def choices(text: str) -> list[str]:
     """The options of a row: "(A) Red (B) Blue". Labels count in their order only: "(B)" may be in a text."""
     starts: list[re.Match[str]] = []
     for found in _CHOICE.finditer(text):
-        if found["letter"] == LETTERS[len(starts)]:
+        if found["letter"] == LETTERS[len(starts) : len(starts) + 1]:
             starts.append(found)
     ends = [start.start() for start in starts[1:]] + [len(text)]
-    return [text[start.end() : end].strip() for start, end in zip(starts, ends, strict=True)]
+    return [text[start.end() : end].strip() for start, end in zip(starts, ends, strict=False)]
 
 
 def kind(recorded: str) -> str:

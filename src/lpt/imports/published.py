@@ -10,6 +10,7 @@ the student wrote it, so no prefix is lower-cased; where lower case leaked into 
 """
 
 import csv
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -18,13 +19,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from lpt.captions.base import Bad, Fault
+from lpt.captions.lines import objects
+from lpt.captions.paths import locate, read_file, shown
+from lpt.captions.pixels import MAX_BYTES
 from lpt.errors import SourceError, UserError
 from lpt.imports import presented
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, LongThought, Question, Thought, digest
 from lpt.settings import BudgetSettings, CaptionSettings
 from lpt.store.run import Run
-from lpt.store.tables import TABLES, write_table
+from lpt.store.tables import TABLES
 from lpt.synthesis import grade
 from lpt.synthesis.think import useless as useless_thought
 from lpt.synthesis.think_harder import continuation
@@ -82,11 +87,11 @@ def import_published(folder: str | Path, out: str | Path, images: str | Path | N
     )
     tables = read(folder, root, recipe)
     run = Run.create(out, recipe)
-    for name, kind in TABLES.items():
-        if hasattr(tables, name):
-            write_table(run.table_path(name), kind, _ordered(getattr(tables, name)))
-    for name in ("sft", "preferences"):
-        run.table_path(name).unlink(missing_ok=True)
+    with run.writing() as writing:
+        writing.take_away("sft", "preferences")
+        for name, kind in TABLES.items():
+            if hasattr(tables, name):
+                writing.open(name, kind).write(_ordered(getattr(tables, name)))
     return run
 
 
@@ -94,7 +99,7 @@ def read(folder: Path, images: Path | None, recipe: Recipe) -> Tables:
     """Read everything that was recorded."""
     tables = Tables()
     captions = _captions(folder, images, recipe, tables)
-    rows = _questions(folder)
+    rows = _questions(folder, tables)
     asked = _thoughts(folder, rows, captions, tables)
     _long_thoughts(folder, asked, tables)
     return tables
@@ -107,20 +112,23 @@ def _ordered(records: list[Any]) -> list[Any]:
 def _captions(folder: Path, images: Path | None, recipe: Recipe, tables: Tables) -> dict[str, Caption]:
     found: dict[str, Caption] = {}
     nameless = 0
+    real = os.path.realpath(images or folder)
     for row in _lines(folder / CAPTIONS):
         name, file, text = row.get("example_id"), row.get("image_file"), row.get("description")
         if not isinstance(name, str) or not isinstance(file, str) or not isinstance(text, str) or not text.strip():
-            tables.drops.append(Drop.make("captions", str(name), "", "empty-caption", str(file)))
+            named = (shown(part) if isinstance(part, str) else "" for part in (name, file))
+            tables.drops.append(Drop.make("captions", next(named), "", "empty-caption", next(named)))
             continue
         if images is None:
             image = digest("image name", name)
             nameless += 1
         else:
-            path = images / file
-            if not path.resolve().is_relative_to(images.resolve()) or not path.is_file():
-                tables.drops.append(Drop.make("captions", name, "", "missing-image", file))
+            place = locate(images, file)
+            data = place if isinstance(place, Fault) else read_file(place[0], real, MAX_BYTES, "image")
+            if isinstance(data, Fault):
+                tables.drops.append(Drop.make("captions", name, "", data.reason, shown(file)))
                 continue
-            image = digest("image", path.read_bytes())  # as captions are taken in
+            image = digest("image", data)  # as captions are taken in
         found[name] = Caption.make(
             image=image,
             path=file,
@@ -140,20 +148,28 @@ def _captions(folder: Path, images: Path | None, recipe: Recipe, tables: Tables)
     return found
 
 
-def _questions(folder: Path) -> dict[str, dict[str, str]]:
+def _questions(folder: Path, tables: Tables) -> dict[str, dict[str, str]]:
     path = folder / QUESTIONS
+    if not path.is_file():
+        raise SourceError(f"{path} is missing: it holds the questions")
     csv.field_size_limit(2**31 - 1)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise SourceError(f"{path} is missing: it holds the questions") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
     needed = {"image_id", "mcq_question", "mcq_choices", "mcq_answer", "mcq_question_type", "mcq_unique_id"}
     if rows and not needed <= rows[0].keys():
         raise SourceError(f"{path} has no column {', '.join(sorted(needed - rows[0].keys()))}")
-    return {row["mcq_unique_id"]: row for row in rows}
+    whole = {}
+    for number, row in enumerate(rows, 1):
+        if None in row or None in row.values():  # longer or shorter than the header
+            tables.drops.append(
+                Drop.make("ask", f"row {number}", "", "malformed-csv", f"{QUESTIONS}, row {number}")
+            )
+        else:
+            whole[row["mcq_unique_id"]] = row
+    return whole
 
 
 def _thoughts(
@@ -325,18 +341,12 @@ def _stage(folder: Path, stage: str) -> list[Path]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise SourceError(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.DecodeError as error:
-                raise SourceError(f"{path}, line {number}: {error}") from error
+    if not path.is_file():
+        raise SourceError(f"{path} is missing, or no file")
+    for _, row in objects(path):
+        if isinstance(row, Bad):
+            raise SourceError(f"{path}, {row.detail}")
+        yield row
 
 
 def _unique_id(row: dict[str, Any]) -> str | None:

@@ -7,10 +7,10 @@ as they can be read from it; thoughts cannot be: who wrote which part of a finis
 import re
 from collections import Counter
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import msgspec
-import polars as pl
 
 from lpt.captions.base import Fault
 from lpt.captions.paths import locate, read_file, shown
@@ -21,7 +21,6 @@ from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, Example, Pair, Question, Split, Stage, digest
 from lpt.settings import CaptionSettings
 from lpt.store.run import Run
-from lpt.store.tables import TableWriter
 from lpt.synthesis import grade
 
 _TABLES: dict[str, Any] = {
@@ -52,23 +51,18 @@ class Importer:
         self._named = named  # an image without a file goes by its name
         self._images: dict[str, tuple[str, Split, str] | str] = {}
         self._seen: set[str] = set()
-        self._writers = {name: TableWriter(self.run.table_path(name), kind) for name, kind in _TABLES.items()}
-        for name in ("thoughts", "long_thoughts", "judgements"):
-            self.run.table_path(name).unlink(missing_ok=True)
+        self._tables = self.run.writing()
+        self._tables.take_away("thoughts", "long_thoughts", "judgements")
+        # In the order of all tables: by image, and within an image as the source has it.
+        self._writers = {name: self._tables.open(name, kind, sort=("image",)) for name, kind in _TABLES.items()}
 
     def __enter__(self) -> "Importer":
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        for name, writer in self._writers.items():
-            if kind is not None:
-                writer.abandon()
-                continue
-            writer.close()
-            # In the order of all tables: by image, and within an image as the source has it.
-            frame = pl.read_parquet(writer.path).sort("image", maintain_order=True)
-            with TableWriter(writer.path, _TABLES[name]) as ordered:
-                ordered.write_frame(frame)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tables.__exit__(kind, error, trace)
 
     def drop(self, stage: Stage, place: str, reason: str, detail: str = "") -> None:
         """Leave a row out."""

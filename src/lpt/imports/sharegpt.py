@@ -3,6 +3,7 @@
 A file is read as its `dataset_info.json` says, where one lies beside it; otherwise by what its rows look like.
 """
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ def import_sharegpt(path: str | Path, out: str | Path, images: str | Path | None
     Raises:
         SourceError: there is no such file or folder, it cannot be read, or not one row of it can be used.
     """
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # resolve() fails on links in a circle
     found = [file for file in files(path) if file.name != INFO]
     if not found:
         raise SourceError(f"{path} registers data sets and is none: give the file that it names")
@@ -146,10 +147,12 @@ def _registered(file: Path) -> _Entry:
         return _Entry()
     try:
         entries = msgspec.json.decode(info.read_bytes(), type=dict[str, dict[str, Any]])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SourceError(f"{info} cannot be read: {error}") from error
     entry = next((entry for entry in entries.values() if entry.get("file_name") == file.name), {})
-    columns, tags = entry.get("columns") or {}, entry.get("tags") or {}
+    columns, tags = (entry.get(part) or {} for part in ("columns", "tags"))
+    if not isinstance(columns, dict) or not isinstance(tags, dict):
+        raise SourceError(f"{info} is no registration: `columns` and `tags` of {file.name} must be objects")
     known = {name: columns[name] for name in _Entry._fields[:5] if isinstance(columns.get(name), str)}
     roles = {str(tags[f"{role}_tag"]): role for role in ("user", "assistant", "system") if f"{role}_tag" in tags}
     pair = (str(tags.get("role_tag", "from")), str(tags.get("content_tag", "value"))) if tags else None

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lpt.look.safe import safe
-from lpt.models.doctor import CAPABILITIES, Can, Checkup, Finding
+from lpt.models.checkup import CAPABILITIES, Can, Checkup, Finding
 from lpt.needs import Need
 
 _STYLES: Mapping[Can, str] = {"yes": "green", "no": "red", "unsure": "yellow"}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import polars as pl
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +16,7 @@ from lpt.captions.base import at
 from lpt.captions.intake import SOURCES
 from lpt.captions.scenes import DEFAULT_COUNT
 from lpt.errors import UserError
-from lpt.look.progress import duration, money
+from lpt.look.progress import duration
 from lpt.look.safe import safe
 from lpt.look.spending import Prices
 from lpt.recipe import Recipe
@@ -28,6 +27,8 @@ from lpt.store.run import Run
 _T90 = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83)
 """Student's t for a 90% interval, by the degrees of freedom, from 1; 1.7 beyond."""
 _REPLIES = ("questions", "thoughts", "long_thoughts")
+_PLACES = 64
+"""Requests at once that are reckoned with where a recipe leaves them to be found out."""
 _FIGURES = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "money")
 
 
@@ -156,18 +157,9 @@ def plan(run: Run, rows: int, pilot_rows: int, *, exact: bool) -> Plan:
     )
 
 
-def _replies(run: Run, name: str, owner: str) -> pl.DataFrame:
-    """The keys of the replies that a table's records were read from, and whose they are: owner, reply."""
-    rows = run.table(name).select(owner, "reply", *(["cut"] if name == "long_thoughts" else []))
-    parts = [rows.select(owner, "reply")]
-    if name == "long_thoughts":
-        parts.append(rows.select(owner, reply="cut").explode("reply"))
-    return pl.concat(parts).drop_nulls().unique(maintain_order=True).collect()
-
-
 def _keys(run: Run) -> Iterator[str]:
     for name in _REPLIES:
-        yield from _replies(run, name, "id" if name == "questions" else "question")["reply"]
+        yield from run.replies(name).collect()["reply"]
 
 
 def _calls(run: Run) -> Iterator[tuple[int, tuple[str, CallRow]]]:
@@ -176,8 +168,7 @@ def _calls(run: Run) -> Iterator[tuple[int, tuple[str, CallRow]]]:
     caption_of = dict(zip(questions["id"], questions["caption"], strict=True))
     with LedgerReader(run.ledger_path) as ledger:
         for name in _REPLIES:
-            rows = _replies(run, name, "id" if name == "questions" else "question")
-            for question, key in rows.iter_rows():
+            for question, key in run.replies(name).collect().iter_rows():
                 found = ledger.lookup(key)
                 if found:
                     yield found[1].id, (caption_of[question], found[1])
@@ -201,7 +192,7 @@ def _figures(calls: int, tokens: tuple[int, int, int], price: Price) -> Figures:
         prompt_tokens=prompt,
         completion_tokens=completion,
         cached_tokens=cached,
-        money=money(price, prompt, completion, cached),
+        money=price.of(prompt, completion, cached),
     )
 
 
@@ -234,7 +225,8 @@ def _time(
     busy: defaultdict[str, float] = defaultdict(float)
     for part in spent:
         busy[part.model] += part.seconds
-    places = {model.model: model.concurrency for model in run.recipe.models.values()}
+    models = run.recipe.models.values()
+    places = {m.model: _PLACES if m.concurrency == "auto" else m.concurrency for m in models}
     longest = max((call.seconds for call in calls), default=0.0)
     full = max((seconds * times / places.get(name, 1) for name, seconds in busy.items()), default=0.0)
     if not exact or not calls:

@@ -5,26 +5,31 @@ All of it goes to stderr. Nothing here changes what a run makes.
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lpt.look.safe import safe
 from lpt.models.recorded import Traffic
 from lpt.records import Stage
-from lpt.settings import ModelSettings, Price
+from lpt.settings import ModelSettings
+
+_OF_LATE = 600.0
+"""Seconds that a pace is taken over, or longer, until"""
+_ENOUGH = 20
+"""so many images have come in the time."""
+_APART = 5.0
+"""Seconds between two marks: few enough to remember."""
+
+_MINUTE = 60.0
 
 _STAGES: tuple[Stage, ...] = ("captions", "ask", "think", "think_harder")
-
-
-def money(price: Price, prompt: int, completion: int, cached: int) -> float:
-    """What tokens cost at a price per million."""
-    cached_price = price.input if price.cached is None else price.cached
-    return ((prompt - cached) * price.input + cached * cached_price + completion * price.output) / 1e6
 
 
 def duration(seconds: float) -> str:
@@ -35,6 +40,14 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class _Mark(NamedTuple):
+    """Where a run stood at a moment."""
+
+    time: float
+    images: int
+    tokens: int
 
 
 class Progress:
@@ -59,9 +72,11 @@ class Progress:
         self._kept: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._traffic: dict[str, Traffic] = {}
+        self._begun = False
         self._images = 0
         self._arrived = 0
         self._began = clock()
+        self._marks = deque([_Mark(self._began, 0, 0)])
         self._live: Live | None = None
         self._speaker: threading.Thread | None = None
         self._over = threading.Event()
@@ -85,21 +100,29 @@ class Progress:
             self._live.stop()
         if self._speaker:
             self._speaker.join()
-        self._say()
-
-    def _speak(self) -> None:
-        while not self._over.wait(self._every):
+        if self._begun:  # a run that could not begin has nothing to tell but why
             self._say()
 
+    def _speak(self) -> None:
+        while not self._over.wait(self._pause()):
+            self._say()
+
+    def _pause(self) -> float:
+        """Seconds to the next line: soon at first, then once a minute, so that the log of a day can be read."""
+        return max(self._every, min(_MINUTE, (self._clock() - self._began) / _MINUTE))
+
     def _say(self) -> None:
+        line = self.line() if self._begun else f"getting ready · {duration(self._clock() - self._began)}"
         # Soft: a line stays one line, in a log whose width nobody knows.
-        self._console.print(self.line(), highlight=False, markup=False, soft_wrap=True)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, images: int, models: dict[str, Traffic]) -> None:
         """The captions are read: from here on there is a total."""
+        self._begun = True
         self._images = images
         self._traffic = models
         self._began = self._clock()
+        self._marks = deque([_Mark(self._began, 0, self._tokens())])
         self._kept["captions"] = images
 
     def tell(self, stage: str, kept: int, dropped: int) -> None:
@@ -110,6 +133,19 @@ class Progress:
     def arrived(self) -> None:
         """An image has come all the way."""
         self._arrived += 1
+        now = self._clock()
+        if now - self._marks[-1].time >= _APART:
+            self._marks.append(_Mark(now, self._arrived, self._tokens()))
+            while len(self._marks) > 2 and self._long_ago(self._marks[1], now):
+                self._marks.popleft()
+
+    def _long_ago(self, mark: "_Mark", now: float) -> bool:
+        return now - mark.time >= _OF_LATE and self._arrived - mark.images >= _ENOUGH
+
+    def known(self, images: int) -> None:
+        """So many images had come all the way before: they say nothing of how long the others take."""
+        self._arrived += images
+        self._marks = deque(mark._replace(images=mark.images + images) for mark in self._marks)
 
     def stopping(self) -> None:
         """The run was asked to stop: say what it waits for."""
@@ -120,21 +156,32 @@ class Progress:
             style="yellow",
         )
 
+    def say(self, message: str) -> None:
+        """Something is to be known while it goes on: a server is down, and waited for."""
+        self._console.print(safe(message), style="yellow", highlight=False, markup=False, soft_wrap=True)
+
     def _left(self) -> str:
-        seconds = self._clock() - self._began
-        if not self._arrived:
+        """What is left, at the pace of late: known replies come at once, and servers slow down."""
+        since = self._marks[0]
+        came = self._arrived - since.images
+        if not came:
             return "…"
-        return duration(seconds / self._arrived * (self._images - self._arrived))
+        return duration((self._clock() - since.time) / came * (self._images - self._arrived))
 
     def _spent(self) -> float:
         return sum(
-            money(self._models[name].price, t.prompt_tokens, t.completion_tokens, t.cached_tokens)
+            self._models[name].price.of(t.prompt_tokens, t.completion_tokens, t.cached_tokens)
             for name, t in self._traffic.items()
         )
 
     def _rate(self) -> float:
-        seconds = max(self._clock() - self._began, 1e-9)
-        return sum(t.completion_tokens for t in self._traffic.values()) / seconds
+        """Tokens a second: of late while it goes on, of all of it at the end."""
+        over = self._arrived >= self._images
+        since = _Mark(self._began, 0, 0) if over else self._marks[0]
+        return (self._tokens() - since.tokens) / max(self._clock() - since.time, 1e-9)
+
+    def _tokens(self) -> int:
+        return sum(t.completion_tokens for t in self._traffic.values())
 
     def line(self) -> str:
         """All of it in one line."""

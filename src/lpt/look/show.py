@@ -9,14 +9,12 @@ from typing import Any
 import msgspec
 import polars as pl
 from rich.console import Console
-from rich.padding import Padding
-from rich.rule import Rule
 from rich.text import Text
 
 from lpt.errors import UserError
+from lpt.look.exchange import body, head, print_exchange
 from lpt.look.safe import safe
-from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Thought
-from lpt.store.ledger import Ledger
+from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Stage, Thought
 from lpt.store.run import Run
 from lpt.store.tables import TABLES
 
@@ -31,9 +29,20 @@ class Lineage(msgspec.Struct):
     question: Question | None = None
     thought: Thought | None = None
     long: LongThought | None = None
+    row: Example | Pair | None = None
+    """The row of a set that was asked for, where it was one."""
+    rejected: LongThought | Thought | None = None
+    """What the other side of that row is made of, where it is a pair."""
+    came: dict[str, int] = {}
+    """How many of what was made of a caption, a question or a thought."""
     examples: list[Example] = []
     pairs: list[Pair] = []
     drops: list[Drop] = []
+
+    @property
+    def last(self) -> Caption | Question | Thought | LongThought | None:
+        """Where the way ends: what was asked for, or what a row of a set was made from."""
+        return self.long or self.thought or self.question or self.caption
 
 
 def find(run: Run, id: str | None) -> Lineage:  # noqa: A002 (it is what a record calls it)
@@ -48,11 +57,9 @@ def find(run: Run, id: str | None) -> Lineage:  # noqa: A002 (it is what a recor
     if id is None:
         name, row = _typical(run)
     else:
-        hits = [
-            (name, row)
-            for name in _SEARCHED
-            for row in run.table(name).filter(pl.col("id").str.starts_with(id.lower())).head(3).collect().to_dicts()
-        ]
+        hits = [hit for name in _SEARCHED for hit in _hits(run, name, "id", id)] or _hits(
+            run, "drops", "record", id
+        )
         if not hits:
             raise UserError(f'no record of {run.path} has an id that starts with "{safe(id)}"')
         if len({row["id"] for _, row in hits}) > 1:
@@ -60,6 +67,11 @@ def find(run: Run, id: str | None) -> Lineage:  # noqa: A002 (it is what a recor
             raise UserError(f'more than one id starts with "{safe(id)}": {found}; give more of it')
         name, row = hits[0]
     return _follow(run, name, row)
+
+
+def _hits(run: Run, name: str, column: str, start: str) -> list[tuple[str, dict[str, Any]]]:
+    rows = run.table(name).filter(pl.col(column).str.starts_with(start.lower()))
+    return [(name, row) for row in rows.unique(column, maintain_order=True).head(3).collect().to_dicts()]
 
 
 def _typical(run: Run) -> tuple[str, dict[str, Any]]:
@@ -94,22 +106,48 @@ def _follow(run: Run, name: str, row: dict[str, Any]) -> Lineage:
 
     source = row["id"]
     if name == "sft":
+        (found.row,) = _all(run, name, pl.col("id") == source, Example)
         source = row["source"]
     elif name == "preferences":
-        source = row["chosen_source"]
+        (found.row,) = _all(run, name, pl.col("id") == source, Pair)
+        source, other = row["chosen_source"], row["rejected_source"]
+        found.rejected = one("long_thoughts", other, LongThought) or one("thoughts", other, Thought)
     elif name == "drops":
         source = row["record"]
     found.long = one("long_thoughts", source, LongThought)
     found.thought = one("thoughts", found.long.thought if found.long else source, Thought)
     found.question = one("questions", found.thought.question if found.thought else source, Question)
+    if found.row and not found.question:  # of an imported set: there may be nothing else
+        found.question = one("questions", found.row.question, Question)
     found.caption = one("captions", found.question.caption if found.question else source, Caption)
     ids = [record.id for record in (found.caption, found.question, found.thought, found.long) if record]
     # `source` itself may be no record: an image that could not be read never became one.
     found.drops = _all(run, "drops", pl.col("record").is_in([*ids, source]), Drop)
-    found.examples = _all(run, "sft", pl.col("source").is_in(ids[-1:]), Example)
-    side = pl.col("chosen_source").is_in(ids[-1:]) | pl.col("rejected_source").is_in(ids[-1:])
+    found.examples = _all(run, "sft", pl.col("source") == source, Example)
+    side = (pl.col("chosen_source") == source) | (pl.col("rejected_source") == source)
     found.pairs = _all(run, "preferences", side, Pair)
+    found.came = _came(run, found.last)
     return found
+
+
+def _came(run: Run, record: Caption | Question | Thought | LongThought | None) -> dict[str, int]:
+    def count(table: str, column: str, ids: list[str]) -> int:
+        rows = run.table(table).filter((pl.col("image") == image) & pl.col(column).is_in(ids))
+        return int(rows.select(pl.len()).collect().item())
+
+    if record is None or isinstance(record, LongThought):
+        return {}
+    image = record.image
+    if isinstance(record, Thought):
+        return {"long thoughts": count("long_thoughts", "thought", [record.id])}
+    came: dict[str, int] = {}
+    questions = [record.id]
+    if isinstance(record, Caption):
+        mine = run.table("questions").filter((pl.col("image") == image) & (pl.col("caption") == record.id))
+        questions = list(mine.select("id").collect()["id"])
+        came["questions"] = len(questions)
+    tables = {"thoughts": "thoughts", "long thoughts": "long_thoughts", "examples": "sft", "pairs": "preferences"}
+    return came | {called: count(table, "question", questions) for called, table in tables.items()}
 
 
 def _all(run: Run, table: str, where: pl.Expr, kind: Any) -> list[Any]:
@@ -121,33 +159,59 @@ def show_record(run: Run, id: str | None, console: Console, *, prompts: bool = F
     """Print one record with its lineage; with `prompts`, also what the models were sent and said."""
     found = find(run, id)
     if found.caption:
-        _head(console, "Caption", found.caption.id, f"image {found.caption.path}")
-        _body(console, Text(safe(found.caption.text)))
+        head(console, "Caption", found.caption.id, f"image {found.caption.path}")
+        body(console, Text(safe(found.caption.text)))
     if found.question:
         question = found.question
-        _head(console, "Ask", question.id, question.kind)
-        _body(console, _question(question))
+        head(console, "Ask", question.id, question.kind)
+        body(console, _question(question))
     if found.thought:
         thought = found.thought
-        _head(console, "Think", thought.id, f"sample {thought.index}")
+        head(console, "Think", thought.id, f"sample {thought.index}")
         text = Text(safe(thought.thought))
-        _body(console, text.append_text(_verdict(thought.answer, thought.verdict)))
+        body(console, text.append_text(_verdict(thought.answer, thought.verdict)))
     if found.long:
         long = found.long
-        _head(console, "Think harder", long.id, f"cue {safe(long.cue) or 'none'} sample {long.index}")
-        _body(console, _long(long))
-    _fate(console, found)
+        head(console, "Think harder", long.id, f"cue {safe(long.cue) or 'none'} sample {long.index}")
+        body(console, _long(long))
+    if found.row and (found.last is None or found.last.id != _source(found.row)):
+        _texts(console, found.row)
+    elif isinstance(found.row, Pair):
+        _other(console, found.row, found)
+    _fate(run, console, found)
     if prompts:
         _prompts(run, console, found)
 
 
-def _head(console: Console, title: str, id: str, detail: str) -> None:  # noqa: A002
-    label = Text.assemble((safe(title), "bold cyan"), ("  " + id[:12], "dim"), ("  " + safe(detail), "dim"))
-    console.print(Rule(label, align="left", style="dim"))
+def _source(row: Example | Pair) -> str:
+    return row.source if isinstance(row, Example) else row.chosen_source
 
 
-def _body(console: Console, text: Text) -> None:
-    console.print(Padding(text, (0, 0, 1, 2)), soft_wrap=False)
+def _texts(console: Console, row: Example | Pair) -> None:
+    """A row of a set by itself: what it was made from is not in the run."""
+    head(console, "Prompt", row.id, "")
+    body(console, Text(safe(row.prompt)))
+    if isinstance(row, Example):
+        head(console, "Example", row.id, f"{row.set}, {row.category}")
+        body(console, Text.assemble((safe(row.prefix), "dim"), safe(row.target)))
+        return
+    for side, text in (("Chosen", row.chosen), ("Rejected", row.rejected)):
+        head(console, side, row.id, row.category)
+        body(console, Text(safe(text)))
+
+
+def _other(console: Console, pair: Pair, found: Lineage) -> None:
+    """The rejected side of a pair, whose chosen side was shown."""
+    rejected = found.rejected
+    head(console, "Rejected", rejected.id if rejected else pair.id, "")
+    if isinstance(rejected, LongThought):
+        body(console, _long(rejected))
+    elif rejected and rejected == found.thought:
+        body(console, Text("the thought above, as it was before it was continued", style="dim"))
+    elif rejected:
+        body(console, Text(safe(rejected.thought)).append_text(_verdict(rejected.answer, rejected.verdict)))
+    else:
+        body(console, Text(safe(pair.rejected)))
 
 
 def _question(question: Question) -> Text:
@@ -178,8 +242,8 @@ def _long(long: LongThought) -> Text:
     return text
 
 
-def _fate(console: Console, found: Lineage) -> None:
-    _head(console, "What became of it", "", "")
+def _fate(run: Run, console: Console, found: Lineage) -> None:
+    head(console, "What became of it", "", "")
     lines = Text()
     for example in found.examples:
         lines.append(f"in the SFT set ({example.set}, {example.split}) as {example.category}  ", style="green")
@@ -195,30 +259,41 @@ def _fate(console: Console, found: Lineage) -> None:
     for drop in found.drops:
         lines.append(f"left at {drop.stage}: {drop.reason}", style="yellow")
         lines.append(f"  {safe(drop.detail)}\n", style="dim")
+    came = ", ".join(f"{count:,} {what}" for what, count in found.came.items() if count)
+    if came:
+        lines.append(f"of it came {came}\n")
     if not lines:
-        lines.append("it is in no set, and nothing was dropped on the way: the sets are not composed yet")
+        lines.append(_nothing(run, found))
     lines.rstrip()
-    _body(console, lines)
+    body(console, lines)
+
+
+def _nothing(run: Run, found: Lineage) -> str:
+    """Why a record is in no set, when nothing was dropped on its way."""
+    if isinstance(found.last, (Thought, LongThought)) and found.last.verdict == "wrong" and _composed(run):
+        return "it is in no set: what is wrong is thought further, or rejected in a pair, or not needed"
+    why = "the sets may be older than it" if _composed(run) else "the sets are not composed yet"
+    return f"it is in no set, and nothing was dropped on the way: {why} (lpt compose {run.path})"
+
+
+def _composed(run: Run) -> bool:
+    return run.has("sft") or run.has("preferences")
 
 
 def _prompts(run: Run, console: Console, found: Lineage) -> None:
-    if not run.ledger_path.exists():
-        console.print("no ledger: the run was imported, and prompts and raw replies are not known", style="yellow")
-        return
-    with Ledger(run.ledger_path) as ledger:
-        for title, record in (("Ask", found.question), ("Think", found.thought), ("Think harder", found.long)):
-            entry = ledger.lookup(record.reply) if record and record.reply else None
-            if not entry:
-                continue
-            choice, call = entry
-            _head(
-                console, f"{title}: sent to {call.model}", choice.key, f"{call.usage.prompt_tokens} prompt tokens"
-            )
-            for role, words, images in call.request["messages"]:
-                _body(console, Text.assemble((f"{role}  ", "cyan"), "🖼 " * len(images), safe(words)))
-            if "prefill" in call.request:
-                _body(
-                    console, Text.assemble(("assistant, to be continued  ", "cyan"), safe(call.request["prefill"]))
-                )
-            _head(console, f"{title}: came back", "", choice.finish_reason)
-            _body(console, Text(safe(choice.joined())))
+    made: list[tuple[Stage, Question | Thought | LongThought]] = []
+    if found.question:
+        made.append(("ask", found.question))
+    if found.thought:
+        made.append(("think", found.thought))
+    if found.long:
+        made.append(("think_harder", found.long))
+    if isinstance(found.rejected, LongThought):
+        made.append(("think_harder", found.rejected))
+    elif found.rejected and found.rejected != found.thought:
+        made.append(("think", found.rejected))
+    last = found.last
+    without: list[tuple[Stage, str]] = [("ask", last.id)] if isinstance(last, Caption) else []
+    without += [(drop.stage, drop.record) for drop in found.drops if last and drop.record == last.id]
+    stages = ("ask", "think", "think_harder")
+    print_exchange(run, console, made, dict.fromkeys(asked for asked in without if asked[0] in stages))

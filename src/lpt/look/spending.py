@@ -8,46 +8,66 @@ from rich.table import Table
 from rich.text import Text
 
 from lpt.errors import RunError
-from lpt.look.progress import duration, money
+from lpt.look.progress import duration
 from lpt.look.safe import safe
+from lpt.recipe import Recipe
 from lpt.settings import Price
-from lpt.store.ledger import Ledger, Spent
+from lpt.store.reading import LedgerReader, Spent
 from lpt.store.run import Run
 
 
-def opened(run: Run) -> Ledger:
-    """A run's ledger, open.
+def opened(run: Run) -> LedgerReader:
+    """A run's ledger, open to be read.
 
     Raises:
         RunError: it has none.
     """
     if not run.ledger_path.exists():
         raise RunError(f"{run.path} has no ledger: nothing was asked of a model (imported runs have none)")
-    return Ledger(run.ledger_path)
+    return LedgerReader(run.ledger_path)
 
 
-def spending(run: Run, ledger: Ledger) -> list[dict[str, Any]]:
+class Prices:
+    """The recipe's prices, by what the ledger knows of a call: its stage, and the server's name for the model.
+
+    Two models of a recipe may go by one name, on servers of two prices: then the stage tells which was asked.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._models = recipe.models
+        self._used_by = recipe.used_by()
+        if recipe.questions and recipe.questions.options_from:
+            self._used_by["ask"] = recipe.questions.options_from
+        for check, settings in msgspec.structs.asdict(recipe.verify).items():
+            if settings:
+                self._used_by[f"verify {check}"] = settings.model
+
+    def __call__(self, stage: str, model: str) -> Price:
+        """What a stage's calls to a model are charged; nothing, where the recipe has no such model."""
+        usual = self._models.get(self._used_by.get(stage, ""))
+        if usual and usual.model == model:
+            return usual.price
+        return next((other.price for other in self._models.values() if other.model == model), Price())
+
+
+def spending(run: Run, ledger: LedgerReader) -> list[dict[str, Any]]:
     """By stage and model: calls, replies, tokens, and money at the recipe's prices."""
-    at = prices(run)
+    at = Prices(run.recipe)
     return [{**msgspec.to_builtins(spent), "money": cost(spent, at)} for spent in ledger.spent()]
 
 
-def prices(run: Run) -> dict[str, Price]:
-    """The recipe's prices, by the name that the ledger knows a model by."""
-    return {model.model: model.price for model in run.recipe.models.values()}
-
-
-def cost(spent: Spent, prices: dict[str, Price]) -> float:
+def cost(spent: Spent, at: Prices) -> float:
     """What a stage's calls to a model cost at those prices."""
-    price = prices.get(spent.model, Price())
-    return money(price, spent.prompt_tokens, spent.completion_tokens, spent.cached_tokens)
+    price = at(spent.stage, spent.model)
+    return price.of(spent.prompt_tokens, spent.completion_tokens, spent.cached_tokens)
 
 
 def spending_json(run: Run) -> str:
-    """The same, with failures by kind, as JSON."""
+    """The same, with failures by kind, as JSON. `shared`: it counts the calls of all runs that use the ledger."""
     with opened(run) as ledger:
         failures = [{"stage": s, "kind": k, "calls": n} for (s, k), n in ledger.failures().items()]
-        return msgspec.json.encode({"spent": spending(run, ledger), "failures": failures}).decode()
+        told = {"shared": run.recipe.ledger is not None, "spent": spending(run, ledger), "failures": failures}
+        return msgspec.json.encode(told).decode()
 
 
 def print_spending(run: Run, console: Console) -> None:
@@ -91,6 +111,14 @@ def print_spending(run: Run, console: Console) -> None:
             duration(total["seconds"]),
         )
     console.print(f"Ledger {run.ledger_path}", highlight=False, markup=False)
+    if run.recipe.ledger is not None:
+        console.print(
+            "It is shared: this counts the calls of every run that uses it. What this run's own tables took: "
+            f"lpt status {run.path}",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
     console.print(table)
     for (stage, kind), count in failures.items():
         console.print(f"failed: {count} calls of {stage} ({kind})", style="yellow", markup=False)

@@ -12,11 +12,10 @@ from lpt.curate.funnel import StageCount, funnel
 from lpt.curate.judged import judged
 from lpt.look.noise import Noise, noise
 from lpt.look.safe import safe
-from lpt.look.spending import cost, prices
+from lpt.look.spending import Prices, cost
 from lpt.pipeline import State
 from lpt.records import Stage
-from lpt.settings import Price
-from lpt.store.ledger import Ledger, Spent
+from lpt.store.reading import LedgerReader, Spent
 from lpt.store.run import Run
 
 _TITLES: dict[Stage, str] = {
@@ -34,7 +33,7 @@ def spent(run: Run) -> list[Spent]:
     """What the calls cost whose replies this run's tables hold, by stage and model."""
     if not run.ledger_path.exists():
         return []
-    with Ledger(run.ledger_path) as ledger:
+    with LedgerReader(run.ledger_path) as ledger:
         return ledger.spent(_replies(run))
 
 
@@ -51,8 +50,7 @@ def tokens(rows: list[Spent]) -> dict[str, dict[str, int]]:
 
 def _replies(run: Run) -> Iterator[str]:
     for name in ("questions", "thoughts", "long_thoughts"):
-        keys = run.table(name).select("reply").drop_nulls().unique().collect(engine="streaming")
-        yield from keys["reply"]
+        yield from run.replies(name).collect()["reply"]
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -66,10 +64,11 @@ def status(run: Run) -> dict[str, Any]:
         "complete": state.complete if state else None,
         "images": {"arrived": state.images, "of": state.of} if state else None,
         "stages": [{**msgspec.to_builtins(count), "tokens": by_stage.get(count.stage)} for count in funnel(run)],
+        "outdated": run.outdated(),
         "examples": _sets(run, "sft", "set"),
         "pairs": _sets(run, "preferences", "category"),
         "judgements": [msgspec.to_builtins(count) for count in judged(run)],
-        "money": sum(cost(row, prices(run)) for row in paid),
+        "money": sum(cost(row, Prices(run.recipe)) for row in paid),
         "wrong_labels": None if truth is None else [msgspec.to_builtins(row) for row in truth],
     }
 
@@ -95,10 +94,12 @@ def print_status(run: Run, console: Console) -> None:
             f"unfinished: {state.images} of {state.of} images have come through; the same `lpt run` goes on",
             style="yellow",
         )
+    if run.outdated():
+        console.print(f"the sets are of earlier tables: `lpt compose {run.path}` makes them anew", style="yellow")
     paid = spent(run)
     console.print(_funnel(funnel(run), tokens(paid)))
     if paid:
-        console.print(_bill(paid, prices(run)))
+        console.print(_bill(paid, Prices(run.recipe)))
     made = _sets(run, "sft", "set")
     if made:
         sets = [f"{name} {sum(by_split.values()):,}" for name, by_split in made.items()]
@@ -127,7 +128,7 @@ def print_judged(run: Run, console: Console) -> None:
     console.print(table)
 
 
-def _bill(paid: list[Spent], at: dict[str, Price]) -> str:
+def _bill(paid: list[Spent], at: Prices) -> str:
     asked, known, said = (
         sum(getattr(row, name) for row in paid) for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
     )

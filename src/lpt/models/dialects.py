@@ -3,7 +3,7 @@
 | dialect | server | how |
 |---|---|---|
 | continue | vLLM, SGLang | the turn is the last message, `continue_final_message`, no generation prompt |
-| trailing | llama.cpp, Ollama | the turn is the last message |
+| trailing | llama.cpp, Ollama | the turn is the last message; what llama.cpp makes of it, `manners` finds out |
 | prefix | DeepSeek | the turn is the last message, marked `prefix` |
 | completions | any with /v1/completions | the whole conversation as text, rendered here |
 | instructed | the rest | asked in words to go on; every record says so |
@@ -37,35 +37,66 @@ and do not say that you are going on.
 >>>"""
 _ROOM = 1024
 """Tokens of a completion where nothing is said: this route's own default is 16, which cuts every thought."""
-_ECHO = 12
-"""A prefill shorter than this may well begin a continuation by chance ("A", "I"), unless it is a tag."""
+_TAG = "<think>"
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A dialect, and what is known of how the server takes it."""
+
+    dialect: Dialect
+    opens: str = ""
+    """The tag, and the white space after it, that the server puts before a turn: it is left out of what is sent."""
+    apart: bool = False
+    """The thought that is gone on with is sent as `reasoning_content`: as content it would stand behind a closed
+    one."""
+    marks: bool = False
+    """The server puts the tokenizer's first mark before a text whatever it is told: it is left out of the text."""
+
+
+def sent(request: Request, way: Way) -> Request:
+    """A request with its turn as it goes out: without what the server puts before it."""
+    prefill = request.prefill
+    if not way.opens or not prefill or not prefill.startswith(_TAG):
+        return request
+    rest = prefill.removeprefix(way.opens)
+    rest = prefill.removeprefix(_TAG).lstrip() if rest == prefill else rest
+    return msgspec.structs.replace(request, prefill=rest or None)
 
 
 def body(
-    request: Request, settings: ModelSettings, dialect: Dialect, template: Template | None, name: str
+    request: Request, settings: ModelSettings, way: Way, template: Template | None, name: str
 ) -> tuple[str, Fields]:
-    """The path below the base URL, and the body, of a request in a dialect. Without a prefill all are alike.
+    """The path below the base URL, and the body, of a request. Without a prefill all dialects are alike.
+
+    Args:
+        request: as `sent` has it.
+        settings: the model's.
+        way: how its turn is continued.
+        template: for `completions`.
+        name: what the recipe calls the model, for errors.
 
     Raises:
-        UserError: the dialect cannot say this (images as text), or lacks its template; `name` is the model's.
+        UserError: the dialect cannot say this (images as text), or lacks its template.
     """
     fields = wire.parameters(request, settings)
+    dialect = way.dialect
     if request.prefill is None:
         return CHAT, {**fields, "messages": [wire.message(said) for said in request.messages]}
     if request.prefill != request.prefill.rstrip():
         # Some templates trim it and most tokenizers see another token: the continuation would not fit.
         raise ValueError(f"a prefill may not end in white space: …{request.prefill[-20:]!r}")
     if dialect == "completions":
-        return COMPLETIONS, {**fields, **_rendered(request, fields, template, name)}
+        return COMPLETIONS, {**fields, **_rendered(request, fields, way, template, name)}
     if dialect == "instructed":
         messages = _instructed(request.messages, request.prefill)
         return CHAT, {**fields, "messages": [wire.message(said) for said in messages]}
-    turn = {"role": "assistant", "content": request.prefill, **_MARKS.get(dialect, {})}
+    words = {"content": "", "reasoning_content": request.prefill} if way.apart else {"content": request.prefill}
+    turn = {"role": "assistant", **words, **_MARKS.get(dialect, {})}
     messages_ = [*(wire.message(said) for said in request.messages), turn]
     return CHAT, {**fields, **_FLAGS.get(dialect, {}), "messages": messages_}
 
 
-def _rendered(request: Request, fields: Fields, template: Template | None, name: str) -> Fields:
+def _rendered(request: Request, fields: Fields, way: Way, template: Template | None, name: str) -> Fields:
     if template is None:
         raise UserError(
             f'models.{name}.prefill = "completions" needs models.{name}.template: a tokenizer folder, a Jinja '
@@ -79,7 +110,10 @@ def _rendered(request: Request, fields: Fields, template: Template | None, name:
     prompt = template.render(request.messages, prefill=request.prefill).text
     more: Fields = {"prompt": prompt, "max_tokens": fields.get("max_tokens", _ROOM)}
     if template.bos and prompt.startswith(template.bos):  # the server would put a second one before it
-        more["add_special_tokens"] = fields.get("add_special_tokens", False)
+        if way.marks:
+            more["prompt"] = prompt.removeprefix(template.bos)
+        else:
+            more["add_special_tokens"] = fields.get("add_special_tokens", False)
     return more
 
 
@@ -91,23 +125,25 @@ def _instructed(messages: tuple[Message, ...], prefill: str) -> list[Message]:
     return [*before, msgspec.structs.replace(last, text=f"{last.text}\n\n{asked}")]
 
 
-def heard(choice: Choice, request: Request, dialect: Dialect) -> Choice:
-    """A choice as it is meant: the continuation alone, where a server says the prefill again."""
-    prefill = request.prefill
-    if not prefill:
-        return choice
-    text, reasoning = choice.text, choice.reasoning
-    if reasoning is None:
-        text = _without(text, prefill)
-    else:  # an echo stands in what comes first, and a parser may have taken the tag off it
-        whole = _without(reasoning, prefill)
-        reasoning = whole if whole != reasoning else _without(reasoning, prefill.removeprefix("<think>").lstrip())
-    return msgspec.structs.replace(choice, text=text, reasoning=reasoning, instructed=dialect == "instructed")
+def said_again(choice: Choice, prefill: str) -> bool:
+    """Whether a reply begins with the whole turn that it was to continue: by an echo, or by chance."""
+    return without_echo(choice, prefill) is not choice
 
 
-def _without(text: str, prefill: str) -> str:
-    """The text behind a whole prefill with which it begins; as it is, where it does not, or by chance."""
-    if len(prefill) < _ECHO and not prefill.startswith("<"):
-        return text
-    said = text.lstrip()
-    return said[len(prefill) :] if said.startswith(prefill) else text
+def without_echo(choice: Choice, prefill: str) -> Choice:
+    """A reply without the turn that it begins with; the same object where it does not begin with it."""
+    if choice.reasoning is None:
+        rest = _after(choice.text, prefill)
+        return choice if rest is None else msgspec.structs.replace(choice, text=rest)
+    # An echo stands in what comes first, and a parser may have taken the tag off it.
+    for turn in (prefill, prefill.removeprefix(_TAG)):
+        rest = _after(choice.reasoning, turn)
+        if rest is not None:
+            return msgspec.structs.replace(choice, reasoning=rest)
+    return choice
+
+
+def _after(text: str, turn: str) -> str | None:
+    """What stands behind a turn with which a text begins, white space before either aside; None if it does not."""
+    said, turn = text.lstrip(), turn.lstrip()
+    return said[len(turn) :] if turn and said.startswith(turn) else None

@@ -9,73 +9,22 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import msgspec
 
 from lpt.errors import Denied, ModelError, Refused, UserError
-from lpt.models import probe, quiz
+from lpt.models import quiz
 from lpt.models.base import Reply, Request
+from lpt.models.checkup import CAPABILITIES, Capability, Checkup, Finding
 from lpt.models.dialects import Dialect
 from lpt.models.endpoint import Endpoint
 from lpt.models.fleet import Fleet, Gated
+from lpt.models.turns import PATIENCE, Turns, said, told
 from lpt.settings import ModelSettings
 
-Can: TypeAlias = Literal["yes", "no", "unsure"]
-Capability: TypeAlias = Literal[
-    "reachable",
-    "name known",
-    "images",
-    "n",
-    "samples differ",
-    "prefill",
-    "bad words",
-    "structured",
-    "seeds",
-    "usage",
-    "cached tokens",
-    "context",
-]
-CAPABILITIES: tuple[Capability, ...] = Capability.__args__  # type: ignore[attr-defined]
-TRUE_WAYS: tuple[Dialect, ...] = ("continue", "trailing", "prefix")
-"""The ways of continuing a turn that can be tried without knowing the server's template."""
-
-_PATIENCE = 180.0
-"""Seconds for one question, retries and all: who waits longer is not well."""
 _ATTEMPTS = 2
-_WORDS = 240
 _FORBIDDEN = 5
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Whether a model can do something, and what that was seen from."""
-
-    can: Can
-    why: str = ""
-
-
-class Checkup(msgspec.Struct, kw_only=True):
-    """What was found out about one model."""
-
-    name: str
-    """What the recipe calls it."""
-    model: str
-    """What the server calls it."""
-    findings: dict[Capability, Finding] = {}
-    dialect: str | None = None
-    """The way of continuing a turn that a run would use; None where none could be found out."""
-    continues: dict[str, Finding] = {}
-    """Of each way that was tried, whether it truly continues a turn."""
-    context: int | None = None
-    """Tokens of prompt and reply together, where the server says."""
-
-    def can(self, what: Capability) -> Can:
-        """Whether it can do something; unsure where that was not looked at."""
-        return self.findings.get(what, Finding("unsure")).can
-
-    def why(self, what: Capability) -> str:
-        """What that was seen from."""
-        return self.findings.get(what, Finding("unsure")).why
 
 
 async def examine(models: Mapping[str, ModelSettings], log_dir: Path) -> dict[str, Checkup]:
@@ -108,6 +57,8 @@ class _Doctor:
         self._cold = True
         """It can be asked for a temperature of 0, so that the same question brings the same words."""
         self._seeds_refused = ""
+        self._inputs: list[object] | None = None
+        """What the server says that the model takes, as in ["text", "image"]; None where it does not say."""
         self._checkup = Checkup(name=name, model=settings.model)
 
     async def examine(self, gated: Gated) -> Checkup:
@@ -122,12 +73,12 @@ class _Doctor:
             "n": self._several,
             "seeds": self._seeds,
             "images": self._images,
-            "prefill": self._prefill,
+            "prefill": Turns(self._endpoint, self._ask, self._checkup).look,
             "bad words": self._bad_words,
             "structured": self._structured,
         }
         for what, look in looks.items():
-            found[what] = await _told(look())
+            found[what] = await told(look())
         found["usage"] = self._usage()
         found["cached tokens"] = self._cached()
         self._checkup.findings = {what: found[what] for what in CAPABILITIES if what in found}
@@ -135,16 +86,16 @@ class _Doctor:
 
     async def _reach(self, gated: Gated) -> Finding:
         """The first question, for which a launched server has its own time to start in."""
-        wait = _PATIENCE + (self._settings.launch_timeout if self._settings.launch else 0.0)
+        wait = PATIENCE + (self._settings.launch_timeout if self._settings.launch else 0.0)
         try:
             self._replies.append(await asyncio.wait_for(gated.ask(quiz.request(quiz.TALK, max_tokens=64)), wait))
         except UserError as error:  # a key that is not there, a command that does not exist: nothing can be sent
-            return Finding("no", _said(error))
+            return Finding("no", said(error))
         except Refused as error:
             self._endpoint = gated.endpoint
-            return Finding("no", _said(error)) if isinstance(error, Denied) else await self._plainer(error)
+            return Finding("no", said(error)) if isinstance(error, Denied) else await self._plainer(error)
         except (ModelError, asyncio.TimeoutError) as error:
-            return Finding("no", _said(error))
+            return Finding("no", said(error))
         self._endpoint = gated.endpoint
         return Finding("yes")
 
@@ -161,10 +112,10 @@ class _Doctor:
             except Refused:
                 continue
             except (ModelError, asyncio.TimeoutError) as error:
-                return Finding("no", _said(error))
-            self._seeds_refused = "" if seed else _said(refusal)
+                return Finding("no", said(error))
+            self._seeds_refused = "" if seed else said(refusal)
             return Finding("yes", "" if cold else "if it is not asked for a temperature of 0")
-        return Finding("no", _said(refusal))
+        return Finding("no", said(refusal))
 
     async def _ask(self, request: Request, dialect: Dialect = "continue") -> Reply:
         """One question. Without a prefill all dialects are alike."""
@@ -172,7 +123,7 @@ class _Doctor:
         if not self._cold and request.sampling.temperature is not None:
             sampling = msgspec.structs.replace(request.sampling, temperature=None)
             request = msgspec.structs.replace(request, sampling=sampling)
-        reply = await asyncio.wait_for(self._endpoint.try_out(request, dialect), _PATIENCE)
+        reply = await asyncio.wait_for(self._endpoint.try_out(request, dialect), PATIENCE)
         self._replies.append(reply)
         return reply
 
@@ -181,7 +132,11 @@ class _Doctor:
         assert self._endpoint
         cards = _cards(await self._endpoint.get("/models"))
         mine = next((card for card in cards if card.get("id") == self._settings.model), {})
-        context = mine.get("max_model_len") or mine.get("context_length")
+        context = next((mine[name] for name in ("max_model_len", "context_length") if mine.get(name)), None)
+        if context is None and isinstance(meta := mine.get("meta"), dict):  # llama.cpp's, a slot's share of it
+            context = meta.get("n_ctx")
+        if isinstance(kind := mine.get("architecture"), dict) and isinstance(kind.get("input_modalities"), list):
+            self._inputs = kind["input_modalities"]
         names = ", ".join(str(card.get("id")) for card in cards[:8]) or "no models"
         found = self._checkup.findings
         if mine:
@@ -227,92 +182,26 @@ class _Doctor:
 
     async def _images(self) -> Finding:
         blank = await self._ask(quiz.request(quiz.COLOR))
-        red, blue = [await self._ask(quiz.request(quiz.COLOR, images=(image,))) for image in quiz.pictures()]
-        said = [reply.choices[0].joined().lower() for reply in (red, blue)]
+        try:
+            red, blue = [await self._ask(quiz.request(quiz.COLOR, images=(image,))) for image in quiz.pictures()]
+        except ModelError as error:
+            if error.fatal or self._inputs is None or "image" in self._inputs:
+                raise
+            return Finding("no", said(error))  # llama.cpp fails (500) where others refuse
+        colors = [reply.choices[0].joined().lower() for reply in (red, blue)]
         more = red.usage.prompt_tokens - blank.usage.prompt_tokens
-        named = [set(re.findall(r"\b(?:red|blue)\b", text)) for text in said]
+        named = [set(re.findall(r"\b(?:red|blue)\b", text)) for text in colors]
         if named == [{"red"}, {"blue"}]:
             return Finding("yes", "it named the colors of two pictures")
         if not red.usage.prompt_tokens:
             return Finding("unsure", "it named no colors, and reports no tokens to tell by")
         if more <= 0:
             return Finding("no", "the picture was left out: the prompt is no longer with it than without")
-        if said[0] != said[1] and self._cold:
+        if colors[0] != colors[1] and self._cold:
             return Finding("yes", f"{more} tokens a picture, and other words for another; it named no colors")
         return Finding(
             "unsure", f"it takes pictures ({more} tokens), but what it says of two of them tells nothing"
         )
-
-    async def _prefill(self) -> Finding:
-        """Try the way that a run would use; where that one does not continue, the others, too."""
-        used: str = self._settings.prefill
-        detected = ""
-        if used == "auto":
-            assert self._endpoint
-            try:
-                used = await asyncio.wait_for(probe.detect(self._endpoint, self._name), _PATIENCE)
-            except UserError:
-                used, detected = "", "no way could be found out from its words"
-        self._checkup.dialect = used or None
-        alone = await self._counts()
-        tried = self._checkup.continues
-        if used and used != "instructed":
-            tried[used] = await _told(self._continues(used, alone))  # type: ignore[arg-type]
-            if tried[used].can == "yes":
-                return tried[used]
-        for way in TRUE_WAYS:
-            if way not in tried:
-                tried[way] = await _told(self._continues(way, alone))
-        better = next((way for way in TRUE_WAYS if tried[way].can == "yes"), None)
-        hint = f'; prefill = "{better}" would continue' if better else ""
-        if used == "instructed":
-            return Finding("no", f"asked for in words, as the recipe says{hint}")
-        if not used:
-            return Finding("no", f"{detected}{hint}")
-        return Finding(tried[used].can, f"{tried[used].why}{hint}")
-
-    async def _counts(self) -> tuple[int, int] | None:
-        """Tokens of the bare prompt, and of the words of the prefill; None where they are not told."""
-        # After a line end, as a turn's words stand in most templates: elsewhere they may be cut into other tokens.
-        texts = (quiz.COUNT, f"{quiz.COUNT}\n{quiz.BEGUN}", f"{quiz.COUNT}\n{quiz.BEGUN}\n{quiz.BEGUN}")
-        counts = [(await self._ask(quiz.request(text, max_tokens=16))).usage.prompt_tokens for text in texts]
-        return (counts[0], counts[2] - counts[1] - 1) if all(counts) else None
-
-    async def _continues(self, way: Dialect, alone: tuple[int, int] | None) -> Finding:
-        """Whether a way continues a turn: by the rest of the word, and by what the turn adds to the prompt."""
-        reply = await self._ask(quiz.request(quiz.COUNT, prefill=quiz.BEGUN, max_tokens=16), way)
-        finishes = reply.choices[0].joined().startswith(quiz.REST)
-        if way == "completions" and not finishes:
-            return self._rendered(reply, alone)
-        if alone is None or not reply.usage.prompt_tokens:
-            return (
-                Finding("yes", f"{way}: it said the rest of a word")
-                if finishes
-                else Finding(
-                    "unsure", f"{way}: it did not say the rest of a word, and reports no tokens to tell by"
-                )
-            )
-        prompt, words = alone
-        # The end of a turn and the beginning of the next take three tokens to five; one or two in some templates.
-        more = reply.usage.prompt_tokens - prompt - words
-        if more >= 3 or (more == 2 and not finishes):
-            return Finding("no", f"{way}: it closes the turn and starts a new one ({more} tokens between them)")
-        if words + more <= words // 2 and not finishes:
-            return Finding("no", f"{way}: the turn is left out of the prompt")
-        if finishes:
-            return Finding("yes", f"{way}: it said the rest of a word")
-        if more == 1:
-            return Finding("unsure", f"{way}: it did not say the rest of a word")
-        return Finding("yes", f"{way}: the prompt ends with the turn (by its tokens)")
-
-    def _rendered(self, reply: Reply, alone: tuple[int, int] | None) -> Finding:
-        """A raw prompt is always continued; whether it is the one that the model knows, the tokens say."""
-        more = reply.usage.prompt_tokens - sum(alone) if alone and reply.usage.prompt_tokens else 0
-        if abs(more) > 3:
-            than = f"{abs(more)} tokens {'more' if more > 0 else 'less'} than the server's own"
-            why = f"completions: the template makes {than}: see that models.{self._name}.template is this model's"
-            return Finding("unsure", why)
-        return Finding("yes", "completions: a raw prompt, rendered here")
 
     async def _bad_words(self) -> Finding:
         """Forbid words that it has just said: several, since one can also be put together from other tokens."""
@@ -322,20 +211,20 @@ class _Doctor:
         if not words:
             return Finding("unsure", "it says no words that could be forbidden")
         held = (await self._ask(quiz.request(quiz.TALK, max_tokens=96, bad_words=words))).choices[0].joined()
-        said = [word for word in words if re.search(rf"\b{word}\b", held)]
-        if not said:
+        back = [word for word in words if re.search(rf"\b{word}\b", held)]
+        if not back:
             return Finding("yes", f"{len(words)} words that it likes to say stayed away")
-        if held == free or len(said) == len(words):
-            return Finding("no", f'it said "{said[0]}" although that was forbidden')
-        return Finding("unsure", f"of {len(words)} forbidden words {len(said)} came back, perhaps in other tokens")
+        if held == free or len(back) == len(words):
+            return Finding("no", f'it said "{back[0]}" although that was forbidden')
+        return Finding("unsure", f"of {len(words)} forbidden words {len(back)} came back, perhaps in other tokens")
 
     async def _structured(self) -> Finding:
         """Ask for a form that nobody would choose unasked."""
         reply = await self._ask(quiz.request(quiz.TALK, max_tokens=512, schema=quiz.SCHEMA))
         if quiz.conforms(reply.choices[0].text):
             return Finding("yes", "it held to a schema that the prompt does not mention")
-        if reply.choices[0].finish_reason == "length" and re.match(r'\s*\{\s*"surface"', reply.choices[0].text):
-            return Finding("unsure", "it began as the schema has it, and did not end in time")
+        if reply.choices[0].finish_reason == "length" and re.match(r'\s*\{\s*"surface"\s*:', reply.choices[0].text):
+            return Finding("yes", "it began as a schema has it that the prompt does not mention; it was cut")
         return Finding("no", "it was given a schema and did not hold to it")
 
     def _usage(self) -> Finding:
@@ -349,23 +238,6 @@ class _Doctor:
         if most:
             return Finding("yes", f"up to {most} tokens of a prompt that came again")
         return Finding("no", "none reported of prompts that came again: no prefix cache, or not told")
-
-
-async def _told(asking: Awaitable[Finding]) -> Finding:
-    """What a question showed; a server that refuses it cannot, and one that fails leaves it open."""
-    try:
-        return await asking
-    except (Refused, UserError) as error:
-        return Finding("no", _said(error))
-    except (ModelError, asyncio.TimeoutError) as error:
-        return Finding("unsure", _said(error))
-
-
-def _said(error: BaseException) -> str:
-    if isinstance(error, asyncio.TimeoutError):
-        return f"no answer within {_PATIENCE:g} s"
-    text = str(error)
-    return text if len(text) <= _WORDS else f"{text[:_WORDS]}…"
 
 
 def _cards(body: bytes | None) -> list[dict[str, Any]]:

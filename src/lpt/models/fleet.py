@@ -1,20 +1,18 @@
-"""All the models of a recipe, wired: a launched server where one is asked for, HTTP, and the gate."""
+"""All the models of a recipe, wired: a launched server where one is asked for, the gate, and HTTP."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from lpt.errors import Interrupted
 from lpt.models.base import Reply, Request
 from lpt.models.endpoint import Endpoint
-from lpt.models.gate import Gate
 from lpt.models.launch import Launched
 from lpt.settings import ModelSettings
 
 
 class Gated:
-    """A `Model` that is started when first asked, and asked by so many at once."""
+    """A `Model` whose server is started when it is first asked, behind the gate of its endpoint."""
 
     def __init__(
         self,
@@ -22,17 +20,20 @@ class Gated:
         settings: ModelSettings,
         server: Launched | None = None,
         stop: asyncio.Event | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        known: set[str] | None = None,
     ) -> None:
-        self.gate = Gate(settings.concurrency)
         self.endpoint: Endpoint | None = None
-        """What is behind the gate; None until a launched server has told its URL."""
+        """What asks; None until a launched server has told its URL."""
         self._name = name
         self._settings = settings
         self._server = server
         self._stop = stop
+        self._say = say
+        self._known = known
         if server is None:
             urls = (settings.url,) if isinstance(settings.url, str) else settings.url or ()
-            self.endpoint = Endpoint(settings, urls, name=name)
+            self.endpoint = Endpoint(settings, urls, name=name, stop=stop, say=say, known=known)
 
     async def ask(self, request: Request) -> Reply:
         """Wait for a place, oldest image first, then ask.
@@ -40,17 +41,23 @@ class Gated:
         Raises:
             Interrupted: the run was stopped while this waited: nothing was sent.
         """
-        async with self.gate.turn(request.rank):
-            if self._stop and self._stop.is_set():
-                raise Interrupted("stopped before a new call")
-            return await (self.endpoint or await self._reach()).ask(request)
+        return await (self.endpoint or await self._reach()).ask(request)
 
     async def _reach(self) -> Endpoint:
         """Wait for the launched server; several may wait for the same start, and share what the first one makes."""
         assert self._server
         url = await self._server.url()
         if self.endpoint is None:
-            self.endpoint = Endpoint(self._settings, (url,), name=self._name, gone=self._server.gone)
+            self.endpoint = Endpoint(
+                self._settings,
+                (url,),
+                name=self._name,
+                gone=self._server.gone,
+                stop=self._stop,
+                say=self._say,
+                known=self._known,
+            )
+            self.endpoint.replicas.all[0].circuit.reached = True  # it was healthy a moment ago
         return self.endpoint
 
     async def close(self) -> None:
@@ -63,20 +70,26 @@ class Fleet:
     """The models of a recipe, by name; a context that closes all of them and stops what was launched."""
 
     def __init__(
-        self, settings: Mapping[str, ModelSettings], log_dir: Path, stop: asyncio.Event | None = None
+        self,
+        settings: Mapping[str, ModelSettings],
+        log_dir: Path,
+        stop: asyncio.Event | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Wire them; nothing is started or sent.
 
         Args:
             settings: the models of a recipe, by name.
             log_dir: where the output of launched servers goes: `NAME.log`, after the first model of each.
-            stop: once it is set, what waits at a gate is not sent any more.
+            stop: once it is set, what waits to be sent is not sent any more, first or again.
+            say: is told when a server is down and when it is back.
 
         Raises:
             UserError: a URL or a template cannot be used.
         """
         self._servers: dict[str, Launched] = {}
         self._models: dict[str, Gated] = {}
+        known: set[str] = set()
         for name, model in settings.items():
             server = None
             if model.launch:
@@ -84,7 +97,7 @@ class Fleet:
                 server = self._servers.setdefault(
                     model.launch, Launched(model.launch, log_dir / f"{name}.log", model.launch_timeout)
                 )
-            self._models[name] = Gated(name, model, server, stop)
+            self._models[name] = Gated(name, model, server, stop, say, known)
 
     def __getitem__(self, name: str) -> Gated:
         return self._models[name]

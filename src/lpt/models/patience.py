@@ -1,9 +1,12 @@
-"""How long to wait before asking again: the clock, the backoff, and what a server says about it."""
+"""How long to wait before asking again: the clock, the backoff, what a server says of it, and what ends a wait."""
 
 import asyncio
 import email.utils
 import random
 import time
+from collections.abc import Awaitable
+
+from lpt.errors import Interrupted
 
 _FIRST_SECONDS = 0.5
 _LONGEST_SECONDS = 60.0
@@ -27,6 +30,59 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
         await asyncio.sleep(seconds)
+
+
+class Waiter:
+    """Waits between calls. When the run is asked to stop, these waits end at once: what would follow is a new call.
+
+    A call that is out is not waited for here, so it comes home.
+    """
+
+    def __init__(self, clock: Clock, stop: asyncio.Event | None = None) -> None:
+        self.clock = clock
+        self._stop = stop
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no new call is to be made."""
+        return self._stop is not None and self._stop.is_set()
+
+    def go_on(self) -> None:
+        """Say whether a new call may be made.
+
+        Raises:
+            Interrupted: it may not.
+        """
+        if self.stopped:
+            raise Interrupted("stopped before a new call")
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            Interrupted: the run is to stop.
+        """
+        await self._unless_stopped(self.clock.sleep(seconds))
+
+    async def until(self, event: asyncio.Event) -> None:
+        """Wait until something happens.
+
+        Raises:
+            Interrupted: the run is to stop.
+        """
+        await self._unless_stopped(event.wait())
+
+    async def _unless_stopped(self, what: Awaitable[object]) -> None:
+        if self._stop is None:
+            await what
+            return
+        waiting, stopping = asyncio.ensure_future(what), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            stopping.cancel()
+        self.go_on()
 
 
 def backoff(failures: int, clock: Clock) -> float:

@@ -8,6 +8,7 @@ import msgspec
 from lpt.errors import Denied, Refused, UserError
 from lpt.models.base import Message, Reply, Request, Sampling
 from lpt.models.dialects import Dialect
+from lpt.models.manners import Unfit
 
 _BY_OWNER: Mapping[str, Dialect] = {
     "vllm": "continue",
@@ -77,7 +78,7 @@ async def detect(server: Server, name: str) -> Dialect:
 async def _owners(server: Server) -> list[str]:
     try:
         listed = msgspec.json.decode(await server.get("/models") or b"{}", type=_List).data
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     return [model.owned_by.lower() for model in listed if model.owned_by]
 
@@ -95,6 +96,6 @@ async def _continues(server: Server, dialect: Dialect) -> bool:
         reply = await server.try_out(request, dialect)
     except Denied:
         raise
-    except Refused:  # it knows this way well enough not to want it
+    except (Refused, Unfit):  # it knows this way well enough not to want it
         return False
     return reply.choices[0].joined().startswith(_REST)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from lpt.chat import Template
 from lpt.errors import Down, Interrupted, ModelError, Unavailable
 from lpt.models.base import Choice, Model, Reply, Request
 from lpt.settings import ModelSettings
@@ -37,6 +38,8 @@ class Recorded:
         self._settings = settings
         self._ledger = ledger
         self._stop = stop
+        here = settings.template if settings.prefill == "completions" else None
+        self._template = Template.load(here).key if here else ""
         self._failed_in_a_row = 0
 
     async def ask(self, request: Request) -> Reply:
@@ -47,7 +50,7 @@ class Recorded:
                 known, the reply holds those, and says what was lost.
             Interrupted: the run is to stop, and this would have been a new call.
         """
-        body = canonical(request, self._settings)
+        body = canonical(request, self._settings, self._template)
         keys = [reply_key(body, request.seed + i) for i in range(request.n)]
         known = self._ledger.get(keys)
         self.traffic.recalled += len(known)
@@ -92,16 +95,18 @@ class Recorded:
         choices = tuple(_clean(choice, keys[i]) for i, choice in reply.samples())
         reply = msgspec.structs.replace(reply, choices=choices)
         whole = await self._ledger.put(request, self._settings.model, body, reply)
+        if reply.lost and self._stop.is_set():
+            raise Interrupted("stopped before a new call")  # for the samples that are missing
         self.traffic.asked += len(choices)
         self.traffic.failed += request.n - len(choices)
         self.traffic.prompt_tokens += reply.usage.prompt_tokens
         self.traffic.completion_tokens += reply.usage.completion_tokens
         self.traffic.cached_tokens += reply.usage.cached_tokens
-        # What counts is what is kept: another run on the same ledger may have had its answer first.
+        # What counts is what is kept: the same may have been asked at the same time, and answered first.
         if whole:
             return reply
         stands = self._ledger.get([choice.key for choice in choices])
-        return msgspec.structs.replace(reply, choices=tuple(stands[choice.key] for choice in choices))
+        return msgspec.structs.replace(reply, choices=tuple(stands.get(c.key, c) for c in choices))
 
 
 def _gaps(known: list[bool]) -> Iterator[tuple[int, int]]:

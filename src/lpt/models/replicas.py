@@ -1,43 +1,61 @@
-"""The servers of one model: which of them a request goes to, and which of them are to be left alone for now."""
+"""The servers of one model: which of them a request goes to, how much each of them takes, and which are down."""
 
 import base64
 import ipaddress
+import math
 import urllib.request
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
 
 import yarl
 
 from lpt.errors import UserError
-from lpt.models.patience import Clock
+from lpt.models.capacity import MOST, Capacity
+from lpt.models.circuit import Circuit
+from lpt.models.gate import Gate
+from lpt.models.patience import Clock, Waiter
 
-_ASIDE_SECONDS = 30.0
-"""How long a replica that cannot be reached is left alone, where there are others."""
+_HOMES = 8192
+"""Images of which it is remembered where they are at home: many times those that travel at once."""
+_SPARE = 1.5
+"""A server may have this much more than its share of a fixed number of places."""
 
 
 class Replica:
     """One server."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(
+        self, url: str, name: str, door: int, clock: Clock, most: int | None = None, known: set[str] | None = None
+    ) -> None:
         try:
             parsed = yarl.URL(url.rstrip("/"))
         except ValueError:
             parsed = yarl.URL()
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise UserError(
-                f'models.{name}.url must begin with http:// or https://, and usually end in /v1: "{url}"'
+                f"models.{name}.url must begin with http:// or https://, and usually end in /v1: "
+                f'"{_without_credentials(url)}"'
             )
         self.base = parsed.with_user(None)
         self.shown = str(self.base.with_query(None))
         """The URL as errors show it: credentials that someone put into it stay out."""
         self.headers = _authorization(parsed)
-        self.secrets = tuple(value for value in (parsed.password, *parsed.query.values()) if value)
+        packed = self.headers.get("Authorization", "").partition(" ")[2]
+        self.secrets = tuple(value for value in (packed, parsed.password, *parsed.query.values()) if value)
         """What of the URL must not be shown."""
         self.host = parsed.host
         self.loopback = _is_loopback(parsed.host)
         self.proxy = None if self.loopback else _proxy(parsed)
+        self.door = door
+        """Its place among the replicas, and its door at the gate."""
+        self.circuit = Circuit(clock, str(self.base.origin()), known)
+        self.capacity = Capacity(MOST if most is None else most, fixed=most is not None)
         self.paused_until = 0.0
-        self.aside_until = 0.0
+        self.heard_at = -math.inf
+        """When it last gave a sign of life, on the event loop's clock."""
+        self.echoes = False
+        """Whether it says again the id that a request came with."""
         self._urls: dict[str, yarl.URL] = {}
 
     def url(self, path: str) -> yarl.URL:
@@ -50,41 +68,93 @@ class Replica:
 class Replicas:
     """All servers of one model. An image stays with one of them, whose prefix cache then holds what it shares."""
 
-    def __init__(self, urls: Sequence[str], name: str, clock: Clock) -> None:
-        self.all = tuple(Replica(url, name) for url in urls)
+    def __init__(
+        self,
+        urls: Sequence[str],
+        name: str,
+        clock: Clock,
+        most: int | None = None,
+        known: set[str] | None = None,
+    ) -> None:
+        """Know them.
+
+        Args:
+            urls: where they are.
+            name: what the recipe calls the model, for errors.
+            clock: time and chance.
+            most: requests at once, over all of them; None: as many as they turn out to take.
+            known: origins of servers that have answered, shared by all models of a run.
+        """
+        self.all = tuple(Replica(url, name, door, clock, most, known) for door, url in enumerate(urls))
         if not self.all:
             raise UserError(f"models.{name} has no url")
+        self._most = most
         self._clock = clock
+        self._homes: OrderedDict[str, Replica] = OrderedDict()
+        self.gate = Gate(most or MOST * len(self.all), len(self.all))
+        self.make_room()
 
     def choose(self, affinity: str, tried: Collection[Replica] = ()) -> Replica:
-        """The replica for an affinity: always the same while it is well, and then the next in a fixed order.
+        """The replica for an affinity: always the same while it is well, else another.
 
-        By rendezvous hashing: one replica more or less moves only that replica's share.
+        By rendezvous hashing, weighted with what the replicas turned out to do in a second: one replica more or
+        less, or a faster one, moves as few images as can be. Those that have a home already keep it.
         """
         if len(self.all) == 1:
             return self.all[0]
-        now = self._clock.now()
-        well = [replica for replica in self.all if replica.aside_until <= now]
-        here = [replica for replica in well if replica not in tried] or well or self.all
-        return max(here, key=lambda replica: blake2b(f"{affinity} {replica.base}".encode(), digest_size=8).digest())
+        if any(replica.circuit.open for replica in self.all):
+            self.make_room()  # one of them may be due for a try
+        home = self._homes.get(affinity)
+        well = [replica for replica in self.all if not replica.circuit.open or replica.circuit.due]
+        here = [replica for replica in well if replica not in tried] or well or list(self.all)
+        if home in here:
+            return home
+        speeds = [replica.capacity.speed for replica in here]
+        weights = speeds if all(speeds) else [1.0] * len(here)
+        best, _ = min(zip(here, weights, strict=True), key=lambda one: _distance(affinity, one[0], one[1]))
+        if home is None:
+            self._homes[affinity] = best
+            if len(self._homes) > _HOMES:
+                self._homes.popitem(last=False)
+        return best
 
     def has_another(self, tried: Collection[Replica]) -> bool:
         """Whether there is one that is well and has not been tried."""
-        now = self._clock.now()
-        return any(replica.aside_until <= now and replica not in tried for replica in self.all)
+        return any(not replica.circuit.open and replica not in tried for replica in self.all)
 
-    def set_aside(self, replica: Replica) -> None:
-        """Leave a replica alone for a while: it cannot be reached."""
-        replica.aside_until = self._clock.now() + _ASIDE_SECONDS
+    def make_room(self) -> None:
+        """Let each of them have as much as it takes; one that is down has nothing while others are well."""
+        if len(self.all) == 1:
+            self.gate.set_room(0, self.all[0].capacity.limit)
+            return
+        someone = any(not replica.circuit.open for replica in self.all)
+        speeds = [replica.capacity.speed for replica in self.all]
+        weights = speeds if all(speeds) else [1.0] * len(speeds)
+        for replica, weight in zip(self.all, weights, strict=True):
+            room = replica.capacity.limit
+            if self._most is not None:
+                room = min(room, math.ceil(_SPARE * self._most * weight / sum(weights)))
+            if replica.circuit.open and someone:
+                room = self.gate.inside(replica.door) + 1 if replica.circuit.due else 0
+            self.gate.set_room(replica.door, room)
 
     def pause(self, replica: Replica, seconds: float) -> None:
         """Send a replica nothing for so long: it said that it is too busy."""
         replica.paused_until = max(replica.paused_until, self._clock.now() + seconds)
 
-    async def ready(self, replica: Replica) -> None:
-        """Wait out its pause, if it has one; who waits for the same pause comes back a little spread."""
+    async def ready(self, replica: Replica, waiter: Waiter) -> None:
+        """Wait out its pause, if it has one; who waits for the same pause comes back a little spread.
+
+        Raises:
+            Interrupted: the run is to stop.
+        """
         while (left := replica.paused_until - self._clock.now()) > 0:
-            await self._clock.sleep(left + self._clock.chance() * min(1.0, left / 4))
+            await waiter.sleep(left + self._clock.chance() * min(1.0, left / 4))
+
+
+def _distance(affinity: str, replica: Replica, weight: float) -> float:
+    drawn = blake2b(f"{affinity} {replica.base}".encode(), digest_size=8).digest()
+    return -math.log((int.from_bytes(drawn, "little") + 1) / (2**64 + 1)) / weight
 
 
 def _authorization(url: yarl.URL) -> dict[str, str]:
@@ -93,6 +163,11 @@ def _authorization(url: yarl.URL) -> dict[str, str]:
         return {}
     pair = f"{url.user}:{url.password or ''}".encode()
     return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def _without_credentials(url: str) -> str:
+    """What is no URL, but may hold a password as one does."""
+    return f"…{url.rpartition('@')[2]}" if "@" in url else url.partition("?")[0]
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,6 +15,10 @@ Fields: TypeAlias = dict[str, Any]
 
 _OURS = frozenset({"model", "messages", "prompt", "n", "seed", "stream"})
 """What `extra` may not set: a reply would no longer be what its key in the ledger says."""
+_STOPS = 4
+"""As many words to stop at as OpenAI and vLLM take: they refuse a request that has more. The first are sent."""
+_MOST_TOKENS = 2**32
+"""Of one reply; more is no count, and sums of such would not fit into the ledger."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -80,7 +84,7 @@ def parameters(request: Request, settings: ModelSettings) -> Fields:
         if value is not None:
             body[name] = value
     if sampling.stop:
-        body["stop"] = list(sampling.stop)
+        body["stop"] = list(sampling.stop[:_STOPS])
     if sampling.bad_words:
         body["bad_words"] = list(sampling.bad_words)
     if request.n > 1:
@@ -153,12 +157,17 @@ def read(body: bytes, asked: int, attempt: Attempt) -> Answer | Trouble:
         choices=tuple(_choice(choice) for _, choice in placed),
         places=tuple(place for place, _ in placed),
         usage=Usage(
-            usage.prompt_tokens or 0,
-            usage.completion_tokens or 0,
-            details.cached_tokens or usage.prompt_cache_hit_tokens or 0,
+            _count(usage.prompt_tokens),
+            _count(usage.completion_tokens),
+            _count(details.cached_tokens or usage.prompt_cache_hit_tokens),
         ),
         model=decoded.model,
     )
+
+
+def _count(said: int | None) -> int:
+    """How many tokens a server says there were; 0 where that cannot be."""
+    return said if said is not None and 0 <= said <= _MOST_TOKENS else 0
 
 
 def _places(choices: list[_Choice], asked: int) -> list[tuple[int, _Choice]]:

@@ -10,12 +10,10 @@ seed plays no part: responders are given 0.
 """
 
 import asyncio
-import contextlib
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
 from hashlib import blake2b
 from math import ceil
 from time import monotonic, time
@@ -26,20 +24,26 @@ from aiohttp import web
 
 from lpt.errors import UserError
 from lpt.serving import faults, say, understand
+from lpt.serving.absence import Absence
 from lpt.serving.dials import Dials
 from lpt.serving.prefix_cache import PrefixCache
-from lpt.serving.protocol import Ask, Responder, Said
+from lpt.serving.protocol import Ask, Responder, Said, Turn
+from lpt.serving.room import Room, parse_steps
 from lpt.serving.stats import Line, Log, ModelStats, Stats
 from lpt.serving.understand import Understood
 from lpt.serving.wire import ChatRequest, CompletionRequest, Reply, RequestError
 
 _JSON = {"Content-Type": "application/json"}
 _CHAT = "/v1/chat/completions"
+_REQUEST_ID = "X-Request-Id"
 
 _Body = TypeVar("_Body", ChatRequest, CompletionRequest)
 
 STATS: web.AppKey[Stats] = web.AppKey("STATS", Stats)
 """Where an app keeps its counts, for tests in the same process."""
+DIALS: web.AppKey[Dials] = web.AppKey("DIALS", Dials)
+ABSENCE: web.AppKey[Absence] = web.AppKey("ABSENCE", Absence)
+"""When it goes away, for who listens; only where it does."""
 
 
 def make_app(models: Mapping[str, Responder], dials: Dials | None = None) -> web.Application:
@@ -60,6 +64,9 @@ def make_app(models: Mapping[str, Responder], dials: Dials | None = None) -> web
     app.router.add_route("*", "/sim/elsewhere", server.elsewhere)
     app.cleanup_ctx.append(server.lifetime)
     app[STATS] = server.stats
+    app[DIALS] = server.dials
+    if server.absence is not None:
+        app[ABSENCE] = server.absence
     return app
 
 
@@ -68,9 +75,9 @@ class _Served:
 
     def __init__(self, responder: Responder, dials: Dials, stats: ModelStats) -> None:
         self.responder = responder
-        self.places: AbstractAsyncContextManager[None] = contextlib.nullcontext()
-        if dials.concurrency:
-            self.places = asyncio.Semaphore(dials.concurrency)
+        self.room = Room(dials.concurrency, parse_steps(dials.concurrency_steps))
+        self.last: tuple[str, Reply] | None = None
+        """The id and the reply of the last request, for whom it is mixed up with."""
         self.cache = PrefixCache(dials.block_size, dials.cache_blocks) if dials.prefix_cache else None
         self.stats = stats
 
@@ -102,6 +109,7 @@ class _Server:
         self._models = {name: _Served(r, dials, self.stats.models[name]) for name, r in models.items()}
         self._sole = next(iter(models)) if len(models) == 1 else None
         self._bucket = _Bucket(dials.rate_limit) if dials.rate_limit else None
+        self.absence = Absence(self.dials.down_after) if self.dials.down_after else None
         self._book = faults.FaultBook(dials) if dials.faults or dials.log_requests else None
         self._log: Log | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -215,6 +223,13 @@ class _Server:
                 self.stats.repeats += line.attempt > 0
             if self._bucket is not None and (wait := self._bucket.take()):
                 return faults.too_many(self.dials, ceil(wait))
+            most = self.dials.max_waiting
+            if most is not None and not served.room.free and served.room.waiting >= most:
+                return faults.too_many(self.dials, None)
+            if self.absence is not None and self.absence.came():
+                faults.hang_up(request)
+                line.status = "reset"
+                return web.Response()
             fault = self._book.draw(digest) if self._book is not None else None
             if fault is not None:
                 line.fault = fault
@@ -222,9 +237,14 @@ class _Server:
                 if fault in faults.EARLY:
                     line.status = "reset" if fault == "reset" else ""
                     return await faults.strike(fault, request, self.dials)
-            reply = await self._answer(asked, served, line)
-            if fault is None:
-                return web.Response(body=self._write(reply), headers=_JSON)
+            reply = await self._answer(_begun_anew(asked) if fault == "ignore-prefill" else asked, served, line)
+            told_id = request.headers.get(_REQUEST_ID, "")
+            last, served.last = served.last, (told_id, reply)
+            if fault == "mixed-up" and last is not None:
+                told_id, reply = last
+            if fault in (None, "mixed-up", "ignore-prefill"):
+                named = {_REQUEST_ID: told_id} if self.dials.echo_request_id and told_id else {}
+                return web.Response(body=self._write(reply), headers=_JSON | named)
             return await faults.trickle(fault, faults.spoil(fault, reply), request, self.dials)
         finally:
             counts.in_flight -= 1
@@ -277,7 +297,7 @@ class _Server:
         counts, dials = served.stats, self.dials
         if ask.max_tokens == 0:
             return Said("", "length"), 0
-        async with served.places:
+        async with served.room:
             counts.running += 1
             counts.max_running = max(counts.max_running, counts.running)
             try:
@@ -288,11 +308,20 @@ class _Server:
                     said = await loop.run_in_executor(self._pool, served.responder, ask, seed)
                 said, spent = say.finish(said, ask)
                 if self._takes_time:
-                    pace = dials.tokens_per_second
+                    pace = dials.tokens_per_second / (1 + dials.batch_slowdown * (counts.running - 1))
                     await asyncio.sleep(wait + (spent / pace if pace else 0.0))
                 return said, spent
             finally:
                 counts.running -= 1
+
+
+def _begun_anew(asked: Understood) -> Understood:
+    """A request whose turn to continue is taken for history."""
+    ask = asked.ask
+    if ask.prefill is None:
+        return asked
+    turns = (*ask.turns, Turn("assistant", ask.prefill))
+    return msgspec.structs.replace(asked, ask=msgspec.structs.replace(ask, turns=turns, prefill=None), echo="")
 
 
 def _decode(decode: Callable[[bytes], _Body], body: bytes) -> _Body:

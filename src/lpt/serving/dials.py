@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import msgspec
 
 from lpt.errors import UserError
+from lpt.serving.room import parse_steps
 
 FAULTS: dict[str, str] = {
     "429": "too many requests, with no word on when to come back",
@@ -19,6 +20,7 @@ FAULTS: dict[str, str] = {
     "502": "bad gateway, as a proxy's HTML",
     "503": "overloaded, as JSON",
     "reset": "the connection is reset before any reply",
+    "silent": "the request is taken, and nothing ever comes back",
     "stall": "status and headers, then silence",
     "html": "a proxy's HTML page with status 200",
     "error-200": "an error object with status 200",
@@ -27,6 +29,7 @@ FAULTS: dict[str, str] = {
     "slow": "the body a byte at a time",
     "cut-json": "a whole reply whose JSON stops in the middle",
     "wrong-type": "a number where the text belongs",
+    "mislabelled": "a whole reply that calls itself plain text",
     "invalid-utf8": "bytes in the text that are not UTF-8",
     "huge": "a text of `huge_bytes` bytes",
     "fewer-choices": "one choice fewer than was asked for",
@@ -35,7 +38,9 @@ FAULTS: dict[str, str] = {
     "content-filter": "an empty text, finish_reason content_filter",
     "length": "half the text, finish_reason length",
     "ignore-n": "one choice, whatever n says",
+    "ignore-prefill": "a turn begun anew, where one was to be continued",
     "stranger": "somebody else's reply: another model, another text",
+    "mixed-up": "the reply to another request of the same model, with that request's id",
 }
 """Every fault that can be injected, and what the client sees."""
 
@@ -58,6 +63,12 @@ class Dials(msgspec.Struct, frozen=True, kw_only=True):
     """How fast each choice is written."""
     concurrency: int = 0
     """Choices of one model that are written at once; the others wait in line, first come, first served."""
+    concurrency_steps: str = ""
+    """How `concurrency` changes as choices are written: `500:32,1500:64` is 32 after 500 choices, 64 after 1500."""
+    max_waiting: int | None = None
+    """Choices of one model that may wait in line; a request that finds as many is turned away with 429."""
+    batch_slowdown: float = 0.0
+    """How much each choice that is written beside it slows a choice down: 0.01 is half as fast beside a hundred."""
     threads: int = 0
     """Run responders in so many threads; 0 runs them on the event loop: best for short ones (under 5 ms)."""
     rate_limit: float = 0.0
@@ -94,6 +105,14 @@ class Dials(msgspec.Struct, frozen=True, kw_only=True):
     """Refuse larger requests (413)."""
     owned_by: str = "lpt-sim"
     """Who /v1/models says is serving."""
+    echo_request_id: bool = False
+    """Send back the X-Request-Id that a request came with."""
+    down_after: int = 0
+    """After so many requests it goes away, once: connections break off, and nobody listens any more."""
+    down_seconds: float = 1.0
+    """How long it stays away then."""
+    certificate: str = ""
+    """Serve HTTPS with this certificate: a PEM file that holds its key, too."""
     api_key: str = ""
     """Ask for this bearer token (401 without it)."""
     log_requests: str = ""
@@ -117,6 +136,7 @@ class Dials(msgspec.Struct, frozen=True, kw_only=True):
         for name, allowed in (("prefill", get_args(Prefill)), ("retry_after", get_args(RetryAfter))):
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        parse_steps(self.concurrency_steps)
 
 
 def parse_faults(items: Iterable[str]) -> dict[str, float]:

@@ -17,7 +17,9 @@ from lpt.serving.dials import FAULTS, Dials
 from lpt.serving.wire import Reply, RequestError
 
 # These strike before the model is asked: nothing is computed, nothing is cached.
-EARLY = frozenset({"429", "429-after", "500", "502", "503", "reset", "stall", "html", "error-200", "redirect"})
+EARLY = frozenset(
+    {"429", "429-after", "500", "502", "503", "reset", "silent", "stall", "html", "error-200", "redirect"}
+)
 
 _HTML = b"<!doctype html><html><head><title>%s</title></head><body><h1>%s</h1><hr>proxy</body></html>\n"
 _MESSAGES = {500: "EngineCore encountered an issue.", 503: "The server is overloaded. Please try again later."}
@@ -83,21 +85,27 @@ async def strike(fault: str, request: web.Request, dials: Dials) -> web.StreamRe
         return web.Response(status=307, headers={"Location": "/sim/elsewhere"})
     if fault == "reset":
         return _reset(request)
-    response = web.StreamResponse(headers=_JSON)  # stall
-    response.content_length = 1000
-    await response.prepare(request)
+    response = web.StreamResponse(headers=_JSON)
+    if fault == "stall":
+        response.content_length = 1000
+        await response.prepare(request)
     await asyncio.Event().wait()  # until the client gives up or the server ends: both cancel us
     return response
 
 
 def _reset(request: web.Request) -> web.Response:
+    hang_up(request)
+    return web.Response()  # goes nowhere
+
+
+def hang_up(request: web.Request) -> None:
+    """Break the connection off, as a process that dies does."""
     transport = request.transport
     if transport is not None:
         sock = transport.get_extra_info("socket")
         if sock is not None:  # lingering for zero seconds turns the orderly FIN into a RST
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-    return web.Response()  # goes nowhere
 
 
 def spoil(fault: str, reply: Reply) -> bytes:
@@ -144,6 +152,8 @@ def _garble(fault: str, choice: dict[str, Any]) -> None:
 
 async def trickle(fault: str, body: bytes, request: web.Request, dials: Dials) -> web.StreamResponse:
     """Send a spoilt body in the way of the fault: cut off, byte by byte, or blown up."""
+    if fault == "mislabelled":
+        return web.Response(body=body, headers={"Content-Type": "text/plain"})
     if fault not in ("cut", "slow", "huge"):
         return web.Response(body=body, headers=_JSON)
     response = web.StreamResponse(headers=_JSON)

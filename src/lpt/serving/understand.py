@@ -19,6 +19,8 @@ from lpt.serving.wire import ChatRequest, CompletionRequest, ImageUrl, Message, 
 _ROOM = 32_768
 # The completions route has one, and whoever forgets it gets stubs: vLLM's and OpenAI's 16.
 _COMPLETION_DEFAULT = 16
+# As many as vLLM and OpenAI take.
+_STOPS = 4
 # Pixels on a side that one image token stands for (Qwen2.5-VL: patches of 14, merged two by two).
 _TOKEN_SIDE = 28
 
@@ -112,6 +114,8 @@ def _ask(
     stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
     if "" in stop:
         raise RequestError("stop cannot contain an empty string.", param="stop")
+    if len(stop) > _STOPS:
+        raise RequestError(f"stop should have at most {_STOPS} items, not {len(stop)}", param="stop")
     return Ask(
         model=request.model or "",
         turns=turns,

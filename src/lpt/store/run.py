@@ -5,12 +5,14 @@ RUN/recipe.toml      the recipe, resolved
 RUN/ledger.sqlite    every request and reply (unless the recipe names a shared one)
 RUN/images/          rendered scenes, and images that came as bytes or from merged runs
 RUN/tables/          Parquet: captions, questions, thoughts, long_thoughts, drops, judgements, sft,
-                     preferences
+                     preferences; and manifest.json, which says what each should be
+RUN/finished.….sqlite, RUN/intake.sqlite    what need not be done again; may be deleted
 RUN/exports/         what was written for other tools
 RUN/logs/            of launched servers and of the run itself
 ```
 """
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +24,8 @@ from lpt.errors import RunError
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Thought
 from lpt.settings import KEPT
-from lpt.store.tables import TABLES, empty_frame, read_table, scan_table
+from lpt.store import manifest
+from lpt.store.tables import TABLES, Tables, empty_frame, read_table, scan_table
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -48,8 +51,10 @@ class Run:
             part.replace(path / "recipe.toml")
             for folder in ("tables", "logs", "exports"):
                 (path / folder).mkdir(exist_ok=True)
+            manifest.settle(path / "tables")
         except OSError as error:
-            raise RunError(f"the run {path} cannot be written ({error.strerror}): choose another --out") from error
+            advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another --out"
+            raise RunError(f"the run {path} cannot be written ({error.strerror}): {advice}") from error
         return Run(path, recipe)
 
     @staticmethod
@@ -104,23 +109,56 @@ class Run:
             return (path if path.is_dir() else path.parent) / "images"
         return path if path.is_dir() else path.parent
 
+    @property
+    def tables(self) -> Path:
+        """The folder of the tables."""
+        return self.path / "tables"
+
     def table_path(self, name: str) -> Path:
-        """Where a table is, or would be."""
-        return self.path / "tables" / f"{name}.parquet"
+        """Where a table is, or would be.
+
+        Raises:
+            StoreError: it is torn.
+        """
+        return self._there(name) or manifest.usual(self.tables, name)
+
+    def _there(self, name: str) -> Path | None:
+        return manifest.where(self.tables, name, manifest.load(self.tables))
+
+    def writing(self) -> Tables:
+        """Write tables that belong together, all put in place at one moment."""
+        return Tables(self.tables)
 
     def has(self, name: str) -> bool:
         """Whether a table has been written."""
-        return self.table_path(name).exists()
+        return self._there(name) is not None
+
+    def outdated(self) -> bool:
+        """Whether the sets were made from tables that say something else now: a run was stopped before it composed.
+
+        Raises:
+            StoreError: the manifest is damaged.
+        """
+        entries = manifest.load(self.tables)
+        return any(manifest.outdated(name, entries) for name in ("sft", "preferences"))
 
     def table(self, name: str) -> pl.LazyFrame:
-        """A table to query; one without rows where it has not been written."""
-        path = self.table_path(name)
-        return scan_table(path, TABLES[name]) if path.exists() else empty_frame(TABLES[name]).lazy()
+        """A table to query; one without rows where it has not been written.
+
+        Raises:
+            StoreError: it is torn.
+        """
+        path = self._there(name)
+        return scan_table(path, TABLES[name]) if path else empty_frame(TABLES[name]).lazy()
 
     def records(self, name: str, kind: type[Record]) -> Iterator[Record]:
-        """A table's records, in its order; none where it has not been written."""
-        path = self.table_path(name)
-        if path.exists():
+        """A table's records, in its order; none where it has not been written.
+
+        Raises:
+            StoreError: it is torn.
+        """
+        path = self._there(name)
+        if path:
             yield from read_table(path, kind)
 
     def captions(self) -> Iterator[Caption]:
@@ -150,6 +188,23 @@ class Run:
     def preferences(self) -> Iterator[Pair]:
         """The preference set, once composed."""
         return self.records("preferences", Pair)
+
+    def replies(self, name: str) -> pl.LazyFrame:
+        """The ledger's keys of the replies behind a table: `question` that each is about, `reply`; each once.
+
+        Those that a long thought begins with, and that were cut, are among them.
+        """
+        owner = "id" if name == "questions" else "question"
+        rows = self.table(name)
+        parts = [rows.select(owner, "reply")]
+        if name == "long_thoughts":
+            parts.append(rows.select(owner, reply="cut").explode("reply"))
+        return (
+            pl.concat(parts)
+            .drop_nulls()
+            .unique("reply", maintain_order=True)
+            .rename({owner: "question"}, strict=False)
+        )
 
     def failed_calls(self) -> int:
         """How many samples the run lacks because a call failed: asking again may bring them."""

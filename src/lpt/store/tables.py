@@ -7,7 +7,7 @@ bytes.
 import contextlib
 import os
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from lpt.errors import StoreError
 from lpt.records import Caption, Drop, Example, Judgement, LongThought, Pair, Question, Thought
+from lpt.store import manifest
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -63,14 +64,26 @@ class TableWriter:
     Memory is bounded by one row group. An exception on the way leaves no new file and no old one harmed.
     """
 
-    def __init__(self, path: Path, kind: type[msgspec.Struct]) -> None:
+    def __init__(self, path: Path, kind: type[msgspec.Struct], sort: tuple[str, ...] = ()) -> None:
+        """Begin one.
+
+        Args:
+            path: where it is to be.
+            kind: of which records.
+            sort: put it into this order when all of it is there; all of it is in memory then.
+        """
         self.path = path
         self.rows = 0
+        self.of: tuple[str, ...] = ()
+        self._kind = kind
+        self._sort = sort
         self._schema = schema(kind)
         self._columns = self._schema.names
         self._buffer: list[msgspec.Struct] = []
+        self._waiting: list[pa.Table] = []  # rows as they are, before those of the buffer
+        self._waits = 0
         self._part = path.with_name(f".{path.name}.part")
-        with self._disk():
+        with _disk(self.path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(self._part, self._schema, compression="zstd", write_statistics=True)
 
@@ -89,55 +102,175 @@ class TableWriter:
         """Add records, in the order in which they are to stand."""
         for record in records:
             self._buffer.append(record)
-            if len(self._buffer) == _ROW_GROUP:
+            if self._waits + len(self._buffer) == _ROW_GROUP:
+                self._flush()
+
+    def write_rows(self, rows: pa.Table) -> None:
+        """Add rows of another table of this kind as they are: the file is the one that their records would give."""
+        while rows.num_rows:
+            self._settle()
+            part = rows.slice(0, _ROW_GROUP - self._waits)
+            rows = rows.slice(part.num_rows)
+            self._waiting.append(part)
+            self._waits += part.num_rows
+            if self._waits == _ROW_GROUP:
                 self._flush()
 
     def write_frame(self, frame: pl.DataFrame) -> None:
         """Add a frame's rows; its columns may stand in any order."""
         self._flush()
         table = frame.select(self._columns).to_arrow().cast(self._schema)
-        with self._disk():
+        with _disk(self.path):
             self._writer.write_table(table, row_group_size=_ROW_GROUP)
         self.rows += table.num_rows
 
     def _flush(self) -> None:
+        self._settle()
+        if not self._waits:
+            return
+        # One piece: how rows came together must not show in the file.
+        rows = pa.concat_tables(self._waiting).combine_chunks()
+        with _disk(self.path):
+            self._writer.write_table(rows)
+        self.rows += rows.num_rows
+        self._waiting = []
+        self._waits = 0
+
+    def _settle(self) -> None:
+        """Let the records of the buffer wait as rows."""
         if not self._buffer:
             return
         columns = [[getattr(record, name) for record in self._buffer] for name in self._columns]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
-        with self._disk():
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        self.rows += len(self._buffer)
+        self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
+        self._waits += len(self._buffer)
         self._buffer = []
 
     def close(self) -> None:
         """Write what is left and put the file in place."""
         try:
-            self._flush()
-            with self._disk():
-                self._writer.close()
-                with self._part.open("rb") as file:
-                    os.fsync(file.fileno())
-                self._part.replace(self.path)
+            self.finish()
+            with _disk(self.path):
+                # Where the tables beside it are listed, so is it; unless it is only for a while.
+                if (self.path.parent / manifest.NAME).exists() and not self.path.name.startswith("."):
+                    _put([self])
+                else:
+                    self._part.replace(self.path)
         except BaseException:
             self.abandon()
             raise
+
+    def finish(self) -> None:
+        """Write what is left; the file is whole then, but not in place."""
+        self._flush()
+        with _disk(self.path):
+            self._writer.close()
+            if self._sort:
+                self._put_in_order()
+            with self._part.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def _put_in_order(self) -> None:
+        frame = pl.read_parquet(self._part).sort(self._sort, maintain_order=True)
+        with TableWriter(self._part, self._kind) as ordered:
+            ordered.write_frame(frame)
+
+    @property
+    def name(self) -> str:
+        """The table's."""
+        return self.path.name.removesuffix(".parquet")
+
+    def leave(self) -> manifest.Entry:
+        """Put the finished file where it waits for the others; what it is."""
+        entry = manifest.Entry(self.rows, self._part.stat().st_size, manifest.checksum(self._part))
+        self._part.replace(manifest.waiting(self.path.parent, self.name, entry))
+        return entry
 
     def abandon(self) -> None:
         """Give up: nothing is left behind."""
         with contextlib.suppress(OSError, pa.ArrowException):
             self._writer.close()
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
+
+@contextlib.contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        path = path.with_name(path.name.removeprefix(".").removesuffix(".part"))
+        raise StoreError(
+            f"the table {path} could not be written ({getattr(error, 'strerror', None) or error}): "
+            "see to the disk and run the same command again; no reply is asked for twice"
+        ) from error
+
+
+def _put(writers: Sequence[TableWriter], gone: Iterable[str] = ()) -> None:
+    """Make finished files the tables of their folder, all at one moment."""
+    folder = writers[0].path.parent
+    entries = manifest.settle(folder)
+    entries |= {writer.name: writer.leave() for writer in writers}
+    entries |= dict.fromkeys(gone)
+    for writer in writers:
+        if writer.of:
+            entry = entries[writer.name]
+            assert entry
+            entries[writer.name] = msgspec.structs.replace(entry, of=manifest.sources(writer.of, entries))
+    manifest.swap(folder, entries)
+    manifest.settle(folder)
+
+
+class Tables:
+    """Tables that belong together: written one beside the other, and put in place all at one moment, or none.
+
+    ```python
+    with Tables(folder) as tables:
+        tables.open("questions", Question).write(questions)
+        tables.open("drops", Drop).write(drops)
+    ```
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writers: list[TableWriter] = []
+        self._gone: list[str] = []
+
+    def open(
+        self, name: str, kind: type[msgspec.Struct], *, sort: tuple[str, ...] = (), of: tuple[str, ...] = ()
+    ) -> TableWriter:
+        """Begin a table; it is closed with the others.
+
+        Args:
+            name: the table's.
+            kind: of which records.
+            sort: as for a `TableWriter`.
+            of: the tables that it is made from: when they say something else, it is out of date.
+        """
+        writer = TableWriter(manifest.usual(self._folder, name), kind, sort)
+        writer.of = of
+        self._writers.append(writer)
+        return writer
+
+    def take_away(self, *names: str) -> None:
+        """These are not to be there any more, when the others are."""
+        self._gone += names
+
+    def __enter__(self) -> "Tables":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"the table {self.path} could not be written ({error.strerror or error}): "
-                "see to the disk and run the same command again; no reply is asked for twice"
-            ) from error
+            if kind is None and self._writers:
+                for writer in self._writers:
+                    writer.finish()
+                with _disk(self._folder):
+                    _put(self._writers, self._gone)
+        finally:
+            for writer in self._writers:
+                writer.abandon()
 
 
 def write_table(path: Path, kind: type[msgspec.Struct], records: Iterable[msgspec.Struct]) -> int:

@@ -15,12 +15,13 @@ from lpt.models.base import Choice, Message, Model, Request, Sampling, seed_of
 from lpt.records import LETTERS, Caption, Drop, Question, digest
 from lpt.settings import AskSettings, ThinkSettings
 from lpt.synthesis import grade, present, prompts
-from lpt.synthesis.grade_forms import normalise
+from lpt.synthesis.grade_forms import LONGEST, normalise
 
 OPTIONS = 4
 _TRIES = 100
 """Braces that may open nothing before a reply is no JSON: each costs a look at the whole of it."""
-_EMPTY = re.compile(r'"questions"\s*:\s*\[\s*\]|\A\s*(?:```\w*)?\s*\[\s*\]\s*(?:```)?\s*\Z')
+_LONGEST_KIND = 200
+_EMPTY = re.compile(r'"questions"\s*:\s*\[\s*\]|\A(?:```\w*\s*)?\[\s*\](?:\s*```)?\Z')
 
 _JSON_FORM = (
     'Answer with one JSON object: {"questions": [{"question": …, "options": [four strings], '
@@ -192,6 +193,8 @@ def fault(item: Asked, sizes: Container[int] = (OPTIONS,)) -> tuple[str, str]:
         return "not-four-options" if sizes == (OPTIONS,) else "number-of-options", ""
     if not all(item.options):
         return "empty-option", ""
+    if max(map(len, (item.stem, item.answer, *item.options))) > LONGEST:
+        return "too-long", ""
     if len({normalise(option) for option in item.options}) != len(item.options):
         return "options-alike", ""
     letters = dict(zip(LETTERS, item.options, strict=False))
@@ -209,7 +212,7 @@ def fault(item: Asked, sizes: Container[int] = (OPTIONS,)) -> tuple[str, str]:
 
 def kind(text: str) -> str:
     """The reasoning type in one word of ours where it is one of the paper's five; else the asker's own, tidied."""
-    plain = _plain(text)
+    plain = _plain(text[:_LONGEST_KIND])
     for word, ours in _KINDS.items():
         if word in plain:
             return ours
@@ -239,7 +242,7 @@ def read(text: str) -> Iterator[Asked]:
 def _none(text: str) -> bool:
     """Whether a reply is an empty list of questions: an answer that was understood, and no reason to ask again."""
     _, text = grade.split_thought(text)
-    return _EMPTY.search(text) is not None
+    return _EMPTY.search(text.strip()) is not None
 
 
 def _read_json(text: str) -> Iterator[Asked]:

@@ -85,11 +85,13 @@ def read(row: Mapping[str, Any], columns: QuestionColumns, answer_as: str) -> Ce
     options = _options(row, columns.options)
     if isinstance(options, Unread):
         return options
+    if len(options) > len(LETTERS):
+        return Unread("number-of-options", f"it has {len(options):,} options: more than {len(LETTERS)}")
+    if max(map(len, (stem, ask.text_of(row.get(columns.answer)), *options))) > _LONGEST:
+        return Unread("too-long", f"a text in it has more than {_LONGEST:,} characters")
     answer = _answer(row.get(columns.answer), options, answer_as)
     if isinstance(answer, Unread):
         return answer
-    if max(map(len, (stem, answer, *options))) > _LONGEST:
-        return Unread("too-long", f"a text in it has more than {_LONGEST:,} characters")
     return Cells(stem, options, answer, ask.text_of(row.get(columns.kind)))
 
 
@@ -135,7 +137,8 @@ def _answer(value: object, options: tuple[str, ...], told_as: str) -> str | Unre
         return text
     if not options:
         return Unread("no-options", f"its answer is told as {told_as}, and it has no options")
-    same = [i for i, option in enumerate(options) if normalise(option) == normalise(text)]
+    normal = normalise(text)
+    same = [i for i, option in enumerate(options) if normalise(option) == normal]
     if told_as == "auto":
         # A number may count from 0 or from 1, and a data set that is read one off is wrong throughout.
         number = isinstance(value, (int, float)) or (text.isdecimal() and not same)

@@ -14,7 +14,7 @@ import msgspec
 
 from lpt.errors import Interrupted, LptError, ModelError, StoreError
 from lpt.models.base import Image, Model
-from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought
+from lpt.records import Caption, Drop, LongThought, Question, Stage, Thought, lost_as
 from lpt.settings import AskSettings, BudgetSettings, ThinkHarderSettings, ThinkSettings
 from lpt.synthesis import bring, budget
 from lpt.synthesis.ask import Asked, ask
@@ -124,7 +124,7 @@ class Travel:
             except ModelError as error:
                 if error.fatal:
                     raise
-                return item.index, bring.drop(item, "call-failed", error.kind)
+                return item.index, bring.drop(item, lost_as(error.kind), error.kind)
 
         completed = dict(await together(complete(item) for item in brought if not item.options))
         options = {index: made for index, made in completed.items() if isinstance(made, Asked)}
@@ -239,8 +239,7 @@ class Travel:
         except ModelError as error:
             if error.fatal:
                 raise
-            about = f"{error.kind} {detail}".strip()
-            return [], [Drop.make(stage, parent, image, "call-failed", about, index=index) for index in samples]
+            return [], [Drop.lost(stage, parent, image, error.kind, detail, index=index) for index in samples]
 
     def _note(self, trip: Trip, stage: Stage, kept: int, drops: list[Drop]) -> None:
         trip.drops += drops
@@ -269,10 +268,11 @@ async def together(ways: Iterable[Awaitable[Made]]) -> list[Made]:
 
 
 async def journey(
-    captions: Iterator[Sent], travel: Callable[[Sent, int], Awaitable[Made]], *, in_flight: int
+    captions: Iterator[Sent], travel: Callable[[Sent, int], Awaitable[Made]], *, in_flight: int | Callable[[], int]
 ) -> AsyncGenerator[Made, None]:
     """Take many images through, `in_flight` at once, and yield their trips in the order of the captions.
 
+    `in_flight` may change on the way; where it comes to nothing, no other sets out: those under way are last.
     When a journey is interrupted, no other sets out. When a model or the disk has failed for good, those under way
     are ended, too. Then whatever had come through is yielded, in order, and the error raised. An error that is none
     of these is a bug of ours, and raised at once.
@@ -288,7 +288,10 @@ async def journey(
     try:
         while not failed:
             # One slow image holds back the table, not the others: they may run ahead of it, within reason.
-            while not (exhausted or interrupted) and len(running) < in_flight and sent - head < 4 * in_flight:
+            while not (exhausted or interrupted):
+                most = in_flight if isinstance(in_flight, int) else in_flight()
+                if len(running) >= most or sent - head >= 4 * most:
+                    break
                 try:
                     rank, caption = next(source)
                 except StopIteration:

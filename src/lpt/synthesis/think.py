@@ -60,8 +60,7 @@ async def think(
     )
     thoughts = [read(choice, question, first + i, prefill) for i, choice in reply.samples()]
     lost = [
-        Drop.make("think", question.id, question.image, "call-failed", reply.lost, index=first + i)
-        for i in reply.missing(count)
+        Drop.lost("think", question.id, question.image, reply.lost, index=first + i) for i in reply.missing(count)
     ]
     return thoughts, lost + [drop for thought in thoughts if (drop := useless(thought))]
 

@@ -80,8 +80,7 @@ async def think_harder(
     reply = await model.ask(request)
 
     def lost(kind: str, index: int) -> Drop:
-        about = f"{kind} {cue}".strip()
-        return Drop.make("think_harder", thought.id, thought.image, "call-failed", about, index=first + index)
+        return Drop.lost("think_harder", thought.id, thought.image, kind, cue, index=first + index)
 
     longs: list[LongThought] = []
     drops = [lost(reply.lost, i) for i in reply.missing(count)]
