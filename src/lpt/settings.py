@@ -109,18 +109,18 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     template: str | None = None
     """For `completions`: a tokenizer folder, a Jinja file, or a built-in template (chatml, deepseek-r1)."""
     concurrency: Positive | Literal["auto"] = "auto"
-    """Requests in flight at once. auto: as many as the server does best with, which is found out under way, for each
-    replica. A number: at most so many, over all replicas, and fewer only while a server turns requests away."""
+    """Requests in flight at once. auto: as many as a server does best with, found out under way, for each replica.
+    A number: at most so many, over all replicas, and fewer only while a server turns requests away."""
     requests_per_minute: Count = 0
     """Send no more than this. 0: no limit."""
     tokens_per_minute: Count = 0
     """Let prompts and replies together take no more tokens than this. 0: no limit."""
     attempts: Positive = 6
-    """How often a request is tried before it counts as failed. Waiting out a 429, or a server that is down, is not an
+    """How often a request is tried before it counts as failed. Waiting out a 429, or a server that is down, is no
     attempt."""
     silence: Annotated[float, Meta(gt=0)] = 300.0
-    """Seconds of silence after which a request is given up: within a reply without a byte, and before it without any
-    sign of life from the server. There is no limit on a reply's length; one that a living server has not begun is
+    """Seconds of silence after which a request is given up: within a reply without a byte, before it without a sign
+    of life from the server. There is no limit on a reply's length; one that a living server has not begun is
     waited for 12 times as long, or 4 times as long as the slowest so far."""
     patience: Annotated[float, Meta(ge=0)] = 900.0
     """Seconds that the run waits for a server that answered before and is down. 0: for ever."""

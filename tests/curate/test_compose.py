@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from lpt.curate.compose import compose
 from lpt.curate.funnel import check, funnel
-from lpt.synthesis.leaks import caption_phrases, prompt_phrases
 from lpt.errors import RunError, StoreError
 from lpt.recipe import Recipe
 from lpt.records import Drop, Example, LongThought, Pair, Question, Thought
 from lpt.settings import CurateSettings
 from lpt.store.run import Run
+from lpt.synthesis.leaks import caption_phrases, prompt_phrases
 from tests.curate.make import Images, Long, Short, make, records, settings, write
 
 SAID = (

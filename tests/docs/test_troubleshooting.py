@@ -18,7 +18,10 @@ ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src" / "lpt"
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
-DROPPING = ("records.py", "captions", "imports", "synthesis", "curate/sft.py", "curate/preferences.py", "pipeline.py", "own.py")
+DROPPING = (
+    *("records.py", "captions", "imports", "synthesis", "curate/sft.py", "curate/preferences.py"),
+    *("pipeline.py", "own.py"),
+)
 """Where drops are made."""
 
 CALLS = ("make", "Fault", "Bad", "Unread", "drop", "lit", "lost", "_bad")

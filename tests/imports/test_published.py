@@ -11,12 +11,12 @@ import pytest
 
 from lpt.curate.compose import compose
 from lpt.curate.funnel import check, funnel
-from lpt.synthesis.leaks import caption_phrases, prompt_phrases
 from lpt.errors import UserError
 from lpt.imports import presented
 from lpt.imports.published import import_published
 from lpt.records import Caption, Drop, Example, LongThought, Pair, Question, Thought
 from lpt.store.run import Run
+from lpt.synthesis.leaks import caption_phrases, prompt_phrases
 
 SAMPLE = Path(os.environ.get("LPT_PUBLISHED_SAMPLE") or Path(__file__).parents[3] / "shared" / "published_sample")
 sample = pytest.mark.skipif(

@@ -152,7 +152,7 @@ async def test_the_id_of_another_request_is_told_only_where_ids_come_back():
     [
         ("<think>\nThe square is blue.", True),
         ("\n<think>Something else", True),
-        ("The square is red, or so it seems to me at first sight, and large.", True),
+        ("The square is red, or so it seems to me at first sight, and large.", False),
         (PREFILL + " it is blue.", False),
         (" it is blue.", False),
         ("The square is red.", False),
@@ -165,11 +165,9 @@ def test_a_reply_that_begins_anew_is_known_by_its_beginning(said, anew):
     assert begun_anew(Choice(text="", reasoning=said), PREFILL) == anew
 
 
-def test_an_echo_without_its_tag_is_no_new_beginning_where_a_parser_took_the_tag():
-    thought = PREFILL.removeprefix("<think>\n")
-    assert not begun_anew(Choice(text="", reasoning=f"{thought} it is blue."), PREFILL)
-    assert begun_anew(Choice(text=f"{thought} it is blue."), PREFILL)
-    assert not begun_anew(Choice(text="<think> I see"), "<think>")
+def test_a_turn_that_has_opened_no_thought_may_be_gone_on_with_by_one():
+    assert not begun_anew(Choice(text="<think> I see"), "<think>"), "an echo"
+    assert not begun_anew(Choice(text="<think> I see"), "Let me look.")
 
 
 async def test_one_choice_that_begins_anew_is_asked_for_again_with_its_own_seed():

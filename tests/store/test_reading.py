@@ -13,7 +13,8 @@ from lpt.store.reading import LedgerReader
 from lpt.store.rescue import examine
 from tests.look.test_spending import spent
 from tests.scripted import request
-from tests.store.test_ledger import in_a_child, keep
+from tests.store.test_ledger import keep
+from tests.store.test_ledger_disk import in_a_child
 
 LOOK = """
 import ctypes, io

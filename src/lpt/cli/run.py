@@ -1,9 +1,14 @@
 """`lpt run`: from a recipe to sets."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lpt.store.run import Run
 
 
 def run(
@@ -37,18 +42,14 @@ def run(
     command goes on from there.
     """
     from lpt.curate.compose import compose
-    from lpt.errors import Interrupted, Unavailable, UserError
+    from lpt.errors import Interrupted, UserError
     from lpt.look import console
     from lpt.look.changed import changed
-    from lpt.look.drops import unread
     from lpt.look.progress import Progress
-    from lpt.look.safe import safe
-    from lpt.look.status import print_status
     from lpt.models.purse import Means
-    from lpt.pipeline import State, synthesize
+    from lpt.pipeline import synthesize
     from lpt.recipe import Recipe
     from lpt.store.lock import held
-    from lpt.store.reading import LedgerReader
 
     if until not in ("ask", "think", "think_harder"):
         raise UserError(f'--until is "{until}"; it can be ask, think or think_harder')
@@ -78,36 +79,7 @@ def run(
         raise Interrupted(
             f"stopped while composing; nothing that was answered is lost.\nTo go on: lpt compose {out}"
         ) from None
-    print_status(made, console.data())
-    for line in unread(made):
-        talk.print(line, style="yellow", markup=False, soft_wrap=True)
-    state = State.of_run(made)
-    if state and not state.complete:
-        talk.print(
-            f"Stopped where what may be spent was spent: {state.images:,} of {state.of:,} images set out, and the sets "
-            "hold what there is of them. The same command goes on from there.",
-            style="yellow",
-            highlight=False,
-        )
-    failed = made.failed_calls()
-    if failed:
-        with LedgerReader(made.ledger_path) as ledger:
-            told = safe(ledger.last_failure())
-        talk.print(f"{failed} samples are missing because calls failed; the same command again asks for them.")
-        talk.print(f"The last one: {told}", markup=False, style="yellow")
-    talk.out(f"\nSets, tables and the ledger: {out}", highlight=False)
-    talk.out(f"Look at one example:         lpt show {out}", highlight=False)
-    talk.out(f"What was dropped, each:      lpt status {out} --drops", highlight=False)
-    if made.table("sft").head(1).collect().height:
-        talk.out(f"Export for a trainer:        lpt export {out} --to llamafactory", highlight=False)
-    elif until == "think_harder" and failed:
-        raise Unavailable(
-            f"the sets are empty, because {failed} samples could not be asked for. `lpt doctor {recipe}` says what "
-            "is wrong with which server",
-            kind="calls-failed",
-        )
-    elif until == "think_harder":
-        talk.print("The sets are empty: the table above says where everything left.", style="yellow")
+    _tell(made, recipe, talk, sets_wanted=until == "think_harder")
 
 
 def _seconds(text: str) -> float:
@@ -121,3 +93,49 @@ def _seconds(text: str) -> float:
         raise UserError(f'--max-time is "{text}"; write it as 90s, 45m or 2h30m')
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _tell(made: "Run", recipe: Path, talk: "Console", *, sets_wanted: bool) -> None:
+    """What came of a run, and what to do next.
+
+    Raises:
+        Unavailable: the sets are empty because calls failed.
+    """
+    from lpt.errors import Unavailable
+    from lpt.look import console
+    from lpt.look.drops import unread
+    from lpt.look.safe import safe
+    from lpt.look.status import print_status
+    from lpt.pipeline import State
+    from lpt.store.reading import LedgerReader
+
+    print_status(made, console.data())
+    for line in unread(made):
+        talk.print(line, style="yellow", markup=False, soft_wrap=True)
+    state = State.of_run(made)
+    if state and not state.complete:
+        talk.print(
+            f"Stopped where what may be spent was spent: {state.images:,} of {state.of:,} images set out, and the "
+            "sets hold what there is of them. The same command goes on from there.",
+            style="yellow",
+            highlight=False,
+        )
+    failed = made.failed_calls()
+    if failed:
+        with LedgerReader(made.ledger_path) as ledger:
+            told = safe(ledger.last_failure())
+        talk.print(f"{failed} samples are missing because calls failed; the same command again asks for them.")
+        talk.print(f"The last one: {told}", markup=False, style="yellow")
+    talk.out(f"\nSets, tables and the ledger: {made.path}", highlight=False)
+    talk.out(f"Look at one example:         lpt show {made.path}", highlight=False)
+    talk.out(f"What was dropped, each:      lpt status {made.path} --drops", highlight=False)
+    if made.table("sft").head(1).collect().height:
+        talk.out(f"Export for a trainer:        lpt export {made.path} --to llamafactory", highlight=False)
+    elif sets_wanted and failed:
+        raise Unavailable(
+            f"the sets are empty, because {failed} samples could not be asked for. `lpt doctor {recipe}` says what "
+            "is wrong with which server",
+            kind="calls-failed",
+        )
+    elif sets_wanted:
+        talk.print("The sets are empty: the table above says where everything left.", style="yellow")
