@@ -12,7 +12,19 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-MEASURES = ("client_rate", "capacity", "ledger", "overlap", "memory", "compose", "duplicates", "resume", "soak")
+MEASURES = (
+    "client_rate",
+    "capacity",
+    "ledger",
+    "overlap",
+    "memory",
+    "compose",
+    "duplicates",
+    "resume",
+    "soak",
+    "budget",
+    "prefix",
+)
 
 
 def machine() -> dict[str, object]:

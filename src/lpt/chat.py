@@ -293,15 +293,15 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         """Work out what the sandbox hands over.
 
         Raises:
-            jinja2.sandbox.SecurityError: it could become larger than any template has use for.
+            jinja2.exceptions.SecurityError: it could become larger than any template has use for.
         """
         if operator == "**" and not (_small(left, 10**6) and _small(right, 16)):
-            raise jinja2.sandbox.SecurityError("a power of numbers that large is not worked out")
+            raise jinja2.exceptions.SecurityError("a power of numbers that large is not worked out")
         for one, times in ((left, right), (right, left)):
             if operator == "*" and isinstance(one, (str, bytes, list, tuple)) and not _small(times, 10**5):
-                raise jinja2.sandbox.SecurityError("a text or list is not repeated so often")
+                raise jinja2.exceptions.SecurityError("a text or list is not repeated so often")
         if operator == "%" and isinstance(left, (str, bytes)) and _WIDE.search(str(left)):
-            raise jinja2.sandbox.SecurityError("no field is so wide")
+            raise jinja2.exceptions.SecurityError("no field is so wide")
         return super().call_binop(context, operator, left, right)
 
 

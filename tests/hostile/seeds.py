@@ -175,7 +175,7 @@ _IMAGES = [
     picture("PPM"),
     picture("JPEG2000"),
 ]
-_TABLE = {
+_TABLE: dict[str, list[Any]] = {
     "image": ["a.jpg", "b.jpg", None, "../outside.txt"],
     "caption": ["A red cap.", None, "Words.", "x"],
     "id": ["1", "2", "3", "3"],
