@@ -64,7 +64,7 @@ def test_every_fault_that_passes_leaves_no_trace_in_the_tables(start_sim, tmp_pa
 
 def test_a_server_that_goes_away_and_comes_back_leaves_no_trace_either(start_sim, tmp_path: Path):
     calm = synthesize(small_recipe(start_sim().url, scenes=2), tmp_path / "calm")
-    server = start_sim("--dial", "down_after=20", "--dial", "down_seconds=2.5")
+    server = start_sim("--dial", "down_after=20", "--dial", "down_seconds=4")
     attempts = [f"models.{name}.attempts=2" for name in MODELS]
     watcher = Listener()
     run = synthesize(small_recipe(server.url, *attempts, scenes=2), tmp_path / "run", watcher=watcher)

@@ -8,7 +8,7 @@ from lpt.models.replicas import Replica, Replicas
 from lpt.models.trouble import Trouble
 
 _WORTH_SAYING = 2.0
-"""Seconds that a server has been down before anybody is told."""
+"""Seconds that a server will have been down before it is tried again, from which on somebody is told."""
 
 
 class Outages:
@@ -70,7 +70,7 @@ class Outages:
         circuit.failed(trouble, who)
         if circuit.open and not was:
             self._replicas.make_room()
-        if circuit.reached and circuit.tries > tries and circuit.lasted >= _WORTH_SAYING:
+        if circuit.reached and circuit.tries > tries and circuit.lasted + circuit.wait >= _WORTH_SAYING:
             self._tell(replica)
         return circuit.open and circuit.reached and trouble.absent
 
