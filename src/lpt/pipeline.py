@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,6 +20,7 @@ from lpt.models.base import Image, Model
 from lpt.models.fleet import Fleet
 from lpt.models.purse import Means, Purse
 from lpt.models.recorded import Recorded, Traffic
+from lpt.phases import Phase, Schedule, phases
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, Stage
 from lpt.store.finished import Finished, Journal
@@ -27,7 +28,7 @@ from lpt.store.ledger import Ledger
 from lpt.store.lock import held
 from lpt.store.run import Run
 from lpt.synthesis.bring import Own
-from lpt.synthesis.journey import Travel, Until, journey
+from lpt.synthesis.journey import Travel, Until
 
 
 class Watcher(Protocol):
@@ -120,6 +121,11 @@ def synthesize(
         Interrupted: Ctrl-C; the tables hold the images that had come through.
     """
     recipe.check_models(until)
+    if means and means != Means() and recipe.run.schedule == "phased" and not recipe.run.round:
+        raise UserError(
+            'a limit would be reached before the first image is through: with run.schedule = "phased" all of them '
+            "pass one stage before the next begins. Take them in rounds, such as --set run.round=200"
+        )
     there = Path(out).exists()
     with ExitStack() as stack:
         stack.enter_context(held(Run.folder(out)))
@@ -224,42 +230,52 @@ def _nothing_to_do(way: _Journey) -> bool:
 
 async def _travel(way: _Journey, ledger: Ledger) -> None:
     run, recipe, watcher = way.run, way.run.recipe, way.watcher
-    assert recipe.think, "check_models has seen to it"
+    think = recipe.think
+    assert think, "check_models has seen to it"
     stop = asyncio.Event()
     with stopping_at_ctrl_c(stop, watcher), Journal(run) as journal:
         async with Fleet(
             recipe.models, run.path / "logs", stop, **({"say": watcher.say} if watcher else {})
         ) as fleet:
+            steps = phases(recipe, way.until)
             models = {
-                name: Recorded(way.purse.pays(fleet[name], name, settings.price), settings, ledger, stop)
+                name: Recorded(
+                    way.purse.pays(fleet[name], name, settings.price), settings, ledger, stop, once=len(steps) > 1
+                )
                 for name, settings in recipe.models.items()
             }
             way.begin({name: model.traffic for name, model in models.items()})
             desk = way.desk
-            travel = Travel(
-                dict[str, Model](models),
-                recipe.ask,
-                recipe.think,
-                recipe.think_harder,
-                own=Own(recipe.questions, desk.of) if recipe.questions and desk else None,
-                budget=recipe.budget,
-                seed=recipe.seed,
-                until=way.until,
-                prepare=preparer(run),
-                **({"tell": watcher.tell} if watcher else {}),
-            )
             captions = desk.captions() if desk else run.captions()
+
+            def travel(phase: Phase, tell: Callable[[Stage, int, int], None]) -> Travel:
+                brought = None if desk is None else desk.of if phase is steps[-1] else desk.waiting
+                return Travel(
+                    dict[str, Model](models),
+                    recipe.ask,
+                    think,
+                    recipe.think_harder,
+                    own=Own(recipe.questions, brought) if recipe.questions and brought else None,
+                    budget=recipe.budget,
+                    seed=recipe.seed,
+                    until=phase.until,
+                    prepare=preparer(run),
+                    tell=tell,
+                )
+
+            async def enter(phase: Phase) -> None:
+                for model in models.values():
+                    model.over = frozenset(stage for step in steps[: steps.index(phase)] for stage in step.stages)
+                await fleet.only(phase.models)
+
+            schedule = Schedule(steps, travel, enter=enter, purse=way.purse, settings=recipe.run, listener=watcher)
             stopped: Interrupted | ModelError | StoreError | None = None
-
-            def in_flight() -> int:
-                return way.purse.room(recipe.run.images_in_flight)
-
             with ExitStack() as stack:
                 arrivals = resume.Arrivals(stack, run, captions, journal, way.before, desk=desk, teller=watcher)
                 arrivals.drops(way.drops)
-                trips = journey(arrivals.travellers(), way.purse.counts(travel), in_flight=in_flight)
                 try:
-                    async with contextlib.aclosing(trips):  # calls end before the fleet that they go to
+                    # Calls end before the fleet that they go to.
+                    async with contextlib.aclosing(schedule.trips(arrivals.travellers())) as trips:
                         async for trip in trips:
                             arrivals.trip(trip)
                             if watcher:

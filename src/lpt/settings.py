@@ -363,3 +363,8 @@ class RunSettings(Section, frozen=True, kw_only=True):
 
     images_in_flight: Positive = 64
     """Images that travel at once: enough to keep every model's queue filled."""
+    schedule: Literal["mixed", "phased"] = "mixed"
+    """mixed: all models at once, none waits for another. phased: models that cannot live together on one card are
+    launched one after another, and each stage is drained before the next one begins."""
+    round: Count = 0
+    """phased: so many images pass all stages before the next begin, and each model is launched again. 0: all."""

@@ -1,7 +1,7 @@
 """All the models of a recipe, wired: a launched server where one is asked for, the gate, and HTTP."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -65,6 +65,14 @@ class Gated:
         if self.endpoint:
             await self.endpoint.close()
 
+    async def leave(self) -> None:
+        """Let go of a launched server: it is started again when this is asked again."""
+        if self._server:
+            endpoint, self.endpoint = self.endpoint, None
+            if endpoint:
+                await endpoint.close()
+            await self._server.stop()
+
 
 class Fleet:
     """The models of a recipe, by name; a context that closes all of them and stops what was launched."""
@@ -89,6 +97,7 @@ class Fleet:
         """
         self._servers: dict[str, Launched] = {}
         self._models: dict[str, Gated] = {}
+        self._launched = {name: model.launch for name, model in settings.items() if model.launch}
         known: set[str] = set()
         for name, model in settings.items():
             server = None
@@ -101,6 +110,16 @@ class Fleet:
 
     def __getitem__(self, name: str) -> Gated:
         return self._models[name]
+
+    async def only(self, names: Collection[str]) -> None:
+        """Stop what was launched for other models than these, so that they have its room.
+
+        It is started again when it is asked again. Servers of others stay connected.
+        """
+        wanted = {self._launched[name] for name in names if name in self._launched}
+        for name, command in self._launched.items():
+            if command not in wanted:
+                await self._models[name].leave()
 
     async def __aenter__(self) -> "Fleet":
         return self

@@ -67,8 +67,8 @@ class Launched:
         return self._ended()
 
     async def stop(self) -> None:
-        """End it and all that it started: kindly first."""
-        child = self._keeper
+        """End it and all that it started: kindly first. Who asks for its URL after that has it started again."""
+        child, self._keeper, self._outcome = self._keeper, None, None
         if child is None or child.returncode is not None:
             return
         assert child.stdin

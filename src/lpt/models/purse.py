@@ -71,11 +71,11 @@ class Purse:
 
     def pays(self, model: Model, name: str, price: Price) -> Model:
         """The model, whose calls are paid for out of this purse; itself, where nothing is limited."""
-        return model if self.means == Means() else Paid(model, name, price, self)
+        return Paid(model, name, price, self) if self.limited else model
 
     def room(self, most: int) -> int:
         """How many images may be under way now: those that are, and as many as can still be paid for to the end."""
-        if self.means == Means():
+        if not self.limited:
             return most
         if self._over():
             return 0
@@ -91,6 +91,16 @@ class Purse:
         if least < 1 and not self._images:
             self.empty = name
         return max(0, min(most, int(least)))
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing new begins."""
+        return self._over()
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.means != Means()
 
     def counts(
         self, travel: Callable[[Caption, int], Awaitable[Made]]

@@ -32,7 +32,18 @@ class Traffic(msgspec.Struct):
 class Recorded:
     """`recorded(model, ledger)`: a `Model` in front of another one."""
 
-    def __init__(self, inner: Model, settings: ModelSettings, ledger: Ledger, stop: asyncio.Event) -> None:
+    def __init__(
+        self, inner: Model, settings: ModelSettings, ledger: Ledger, stop: asyncio.Event, *, once: bool = False
+    ) -> None:
+        """Make one.
+
+        Args:
+            inner: what is asked.
+            settings: the recipe's.
+            ledger: what was answered.
+            stop: once it is set, no new call is made.
+            once: what failed is not tried again by this one, which fails the same way when it is asked again.
+        """
         self.traffic = Traffic()
         self._inner = inner
         self._settings = settings
@@ -41,6 +52,10 @@ class Recorded:
         here = settings.template if settings.prefill == "completions" else None
         self._template = Template.load(here).key if here else ""
         self._failed_in_a_row = 0
+        self._once = once
+        self._failed: dict[str, ModelError] = {}
+        self.over: frozenset[str] = frozenset()
+        """Stages that are drained: their replies are heard again on the way to the next, and not counted again."""
 
     async def ask(self, request: Request) -> Reply:
         """Answer from the ledger as far as it goes, and ask for the rest.
@@ -53,23 +68,36 @@ class Recorded:
         body = canonical(request, self._settings, self._template)
         keys = [reply_key(body, request.seed + i) for i in range(request.n)]
         known = self._ledger.get(keys)
-        self.traffic.recalled += len(known)
+        self.traffic.recalled += len(known) if request.stage not in self.over else 0
         if len(known) == request.n:
             return Reply(choices=tuple(known[key] for key in keys), attempts=0)
-        lost = ""
-        for first, count in _gaps([key in known for key in keys]):
+        failed = [self._failed[key] for key in keys if key in self._failed]
+        if len(failed) == request.n:
+            raise type(failed[0])(str(failed[0]), kind=failed[0].kind)
+        lost = failed[0].kind if failed else ""
+        for first, count in _gaps([key in known or key in self._failed for key in keys]):
             part = msgspec.structs.replace(request, seed=request.seed + first, n=count)
+            sought = keys[first : first + count]
             try:
-                reply = await self._ask(part, body, keys[first : first + count])
+                reply = await self._ask(part, body, sought)
             except ModelError as error:
-                if error.fatal or not known:
+                if error.fatal:
+                    raise
+                self._remember(sought, error)
+                if not known:
                     raise
                 lost = error.kind  # what is known of the other samples is worth having
             else:
                 known.update((choice.key, choice) for choice in reply.choices)
+                if reply.lost:
+                    self._remember([k for k in sought if k not in known], ModelError(reply.lost, kind=reply.lost))
                 lost = lost or reply.lost
         there = tuple(i for i, key in enumerate(keys) if key in known)
         return Reply(choices=tuple(known[keys[i]] for i in there), indexes=there, lost=lost)
+
+    def _remember(self, keys: list[str], error: ModelError) -> None:
+        if self._once:
+            self._failed.update(dict.fromkeys(keys, error))
 
     async def _ask(self, request: Request, body: bytes, keys: list[str]) -> Reply:
         if self._stop.is_set():
