@@ -1,5 +1,6 @@
 """`run.schedule = "phased"`: models that cannot live together are launched one after another; the tables stay."""
 
+import asyncio
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ import pytest
 
 from lpt import Recipe, Run
 from lpt.errors import Down, ModelError, UserError
+from lpt.models.doctor import examine
 from lpt.models.purse import Means
 from lpt.models.recorded import Traffic
 from lpt.phases import phases
 from lpt.pipeline import State, synthesize
 from lpt.records import Drop
+from lpt.verification import verify
 from tests.conftest import MODELS, small_recipe
 
 TABLES = ("captions", "questions", "thoughts", "long_thoughts", "drops")
@@ -189,3 +192,18 @@ def test_stages_that_need_one_server_are_carried_out_together(card: Card):
     ]
     assert stages('think_harder.model="asker"') == [("ask",), ("think",), ("think_harder",)]
     assert stages('think_harder.model="student"') == [("ask",), ("think", "think_harder")]
+
+
+def test_checks_and_the_doctor_launch_one_server_at_a_time_too(start_sim, card: Card, tmp_path: Path):
+    checks = ('verify.blind.model="student"', 'verify.consistency.model="asker"', 'verify.disagree.model="student"')
+    run = synthesize(card.recipe(*checks), tmp_path / "run")
+    loaded = len(card.loaded)
+    verify(run)
+    assert card.loaded[loaded:] == ["student", "asker"]
+    mixed = synthesize(small_recipe(start_sim().url, *checks), tmp_path / "mixed")
+    verify(mixed)
+    assert mixed.table_path("judgements").read_bytes() == run.table_path("judgements").read_bytes()
+
+    checkups = asyncio.run(examine(card.recipe().models, tmp_path, one_server=True))
+    assert list(checkups) == list(MODELS)
+    assert {checkup.findings["reachable"].can for checkup in checkups.values()} == {"yes"}

@@ -5,10 +5,10 @@ image goes as far as the phase reaches, and what the ledger knows of earlier pha
 is handed over but replies, each model is loaded once, and the rows are those that all models at once would make.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from lpt.models.purse import Purse
 from lpt.recipe import Recipe
@@ -16,6 +16,7 @@ from lpt.records import Caption, Stage
 from lpt.settings import RunSettings
 from lpt.synthesis.journey import Travel, Trip, Until, journey
 
+Step = TypeVar("Step")
 _STAGES: tuple[Until, ...] = ("ask", "think", "think_harder")
 
 
@@ -39,21 +40,30 @@ class Phase(NamedTuple):
 
 def phases(recipe: Recipe, until: Until) -> list[Phase]:
     """The phases of a run, in order; a single one where all models live at once."""
-    stages = _STAGES[: _STAGES.index(until) + 1]
-    asked = {stage: _models(recipe, stage) for stage in stages}
-    found: list[list[Until]] = [[]]
+    asked = {stage: _models(recipe, stage) for stage in _STAGES[: _STAGES.index(until) + 1]}
+    return [
+        Phase(tuple(group), tuple(dict.fromkeys(name for stage in group for name in asked[stage])))
+        for group in together(recipe, asked)
+    ]
+
+
+def together(recipe: Recipe, asked: Mapping[Step, Sequence[str]]) -> list[list[Step]]:
+    """Steps in their order, in groups that need one launched server at most; mixed: all in one.
+
+    Args:
+        recipe: its schedule, and how its models are reached.
+        asked: the models that each step asks.
+    """
+    found: list[list[Step]] = [[]]
     launched: set[str] = set()
-    for stage in stages:
-        commands = {command for name in asked[stage] if (command := recipe.models[name].launch)}
+    for step, names in asked.items():
+        commands = {command for name in names if (command := recipe.models[name].launch)}
         if recipe.run.schedule == "phased" and found[-1] and len(launched | commands) > 1:
             found.append([])
             launched = set()
         launched |= commands
-        found[-1].append(stage)
-    return [
-        Phase(tuple(group), tuple(dict.fromkeys(name for stage in group for name in asked[stage])))
-        for group in found
-    ]
+        found[-1].append(step)
+    return found
 
 
 def _models(recipe: Recipe, stage: Until) -> Sequence[str]:

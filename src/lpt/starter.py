@@ -19,7 +19,7 @@ GPUS: tuple[str, ...] = get_args(Gpu)
 ROLES: tuple[Role, ...] = get_args(Role)
 
 _SMALL = "Qwen/Qwen2.5-VL-7B-Instruct"
-# By what there is to run them on. One GPU of 80 GB holds two servers, so the student's also asks.
+# By what there is to run them on. One GPU holds one server at a time, and the student's also asks.
 _MODELS: dict[str, dict[str, str]] = {
     "none": {"asker": "qwen2.5:7b", "student": "qwen2.5vl:7b", "reasoner": "deepseek-r1:7b"},
     "one": {"asker": _SMALL, "student": _SMALL, "reasoner": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"},
@@ -33,8 +33,14 @@ _OLLAMA = "http://127.0.0.1:11434/v1"
 _SIM = "lpt sim --port {port}"
 _VLLM = "vllm serve {model} --port {{port}} --enable-prompt-tokens-details"
 _EYES = """ --limit-mm-per-prompt '{"image": 1, "video": 0}'"""
-_SHARES = {1: 0.9, 2: 0.45, 3: 0.3}
-"""Of the GPU's memory, by how many servers share it."""
+_SHARE = " --gpu-memory-utilization 0.92 --max-model-len 8192"
+_PHASED = """\
+
+# One card, one model at a time: each is launched in its turn, and every image passes its stage before the next is.
+[run]
+schedule = "phased"
+# round = 500                # so many images pass all stages before the next; a limit (--max-time 8h) needs it
+"""
 _PLACES: dict[Role, str] = {"asker": "0", "student": "1", "reasoner": "2,3"}
 _KEYS = {"api.openai.com": "OPENAI_API_KEY", "api.deepseek.com": "DEEPSEEK_API_KEY"}
 _WHO: dict[Role, str] = {
@@ -126,6 +132,7 @@ def recipe_text(answers: Answers, name: str) -> str:
         hint=_HINTS[answers.source],
         captions=_captions(answers),
         models=models,
+        run=_PHASED if answers.gpu == "one" and len(set(_launched(answers).values())) > 1 else "",
     )
 
 
@@ -152,22 +159,27 @@ def _model(role: Role, answers: Answers) -> str:
             f"model = {_quoted(server.model or _MODELS['none'][role])}",
         ]
         return "\n".join([*head, *told, "concurrency = 4", ""])
-    launched = {
-        one: asked.model or _MODELS[answers.gpu][one]
-        for one in ROLES
-        if not (asked := answers.servers.get(one, Server())).url
-    }
+    launched = _launched(answers)
     model = launched[role]
     command = _VLLM.format(model=shlex.quote(model))
     # The same command is one server: on one GPU the student's own, text alone, can also ask.
     if role == "student" or (answers.gpu == "one" and model == launched.get("student")):
         command += _EYES
     if answers.gpu == "one":
-        command += f" --gpu-memory-utilization {_SHARES[len(set(launched.values()))]}"
+        command += _SHARE
     else:
         command = f"env CUDA_VISIBLE_DEVICES={_PLACES[role]} {command}"
         command += " --tensor-parallel-size 2" if role == "reasoner" else ""
     return "\n".join([*head, f"launch = {_quoted(command)}", f"model = {_quoted(model)}", ""])
+
+
+def _launched(answers: Answers) -> dict[Role, str]:
+    """What vLLM is started with, for the roles that are not served elsewhere."""
+    return {
+        role: given.model or _MODELS[answers.gpu][role]
+        for role in ROLES
+        if not (given := answers.servers.get(role, Server())).url
+    }
 
 
 def _key(url: str) -> list[str]:
@@ -216,4 +228,4 @@ max_tokens = 1024
 [curate]
 validation = 0.05            # the share of images that is held out
 # policy = "paper"           # the paper's filters and sets, to the letter
-"""
+{run}"""

@@ -21,6 +21,7 @@ from lpt.errors import Interrupted, RunError, StoreError, UserError
 from lpt.models.base import Image
 from lpt.models.fleet import Fleet
 from lpt.models.recorded import Recorded, Traffic
+from lpt.phases import together
 from lpt.pipeline import preparer, stopping_at_ctrl_c
 from lpt.recipe import Recipe
 from lpt.records import CHECKS, Caption, Check, Judgement, Question
@@ -29,7 +30,8 @@ from lpt.store.ledger import Ledger
 from lpt.store.lock import held
 from lpt.store.run import Run
 from lpt.store.tables import TableWriter, empty_frame, scan_table
-from lpt.synthesis.journey import journey, together
+from lpt.synthesis.journey import journey
+from lpt.synthesis.journey import together as at_once
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -113,17 +115,20 @@ async def _verify(run: Run, checks: tuple[Check, ...], ledger: Ledger, watcher: 
                 if watcher:
                     images = run.table("questions").select(pl.col("image").n_unique()).collect().item()
                     watcher.begin(images, {name: model.traffic for name, model in models.items()})
-                ways = journey(
-                    _cases(run, parts, checks),
-                    _Judge(run, models, checks, watcher),
-                    in_flight=recipe.run.images_in_flight,
-                )
+                asked = {check: [settings.model] for check in checks if (settings := getattr(recipe.verify, check))}
+                groups = together(recipe, asked)
                 with TableWriter(new, Judgement) as writer:
-                    async with contextlib.aclosing(ways):  # calls end before the fleet that they go to
-                        async for judgements in ways:
-                            writer.write(judgements)
-                            if watcher:
-                                watcher.arrived()
+                    for group in groups:
+                        if len(groups) > 1:
+                            await fleet.only([name for check in group for name in asked[check]])
+                        judge = _Judge(run, models, tuple(group), watcher)
+                        cases = _cases(run, parts, tuple(group))
+                        ways = journey(cases, judge, in_flight=recipe.run.images_in_flight)
+                        async with contextlib.aclosing(ways):  # calls end before the fleet that they go to
+                            async for judgements in ways:
+                                writer.write(judgements)
+                                if watcher and group is groups[-1]:
+                                    watcher.arrived()
         rows = scan_table(new, Judgement).collect()
         kept = _others(run, checks)
         with run.writing() as tables:
@@ -177,7 +182,7 @@ class _Judge:
             ways += [asking.consistency(asked, trace, question, consistency) for trace, question in case.traces]
         for judgement in made:
             self._tell(judgement)
-        made += await together([self._told(way) for way in ways])
+        made += await at_once([self._told(way) for way in ways])
         return sorted(made, key=lambda one: (one.check, one.record))
 
     def _asked(self, name: str, rank: int) -> Asked:

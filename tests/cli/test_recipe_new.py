@@ -41,13 +41,17 @@ def test_whatever_is_answered_gives_a_recipe_that_loads(source: str, gpu: str, s
             assert recipe.models[role].model == server.model
 
 
-def test_one_gpu_is_shared_by_what_runs_on_it():
+def test_on_one_gpu_one_server_runs_at_a_time():
     recipe = Recipe.parse(recipe_text(Answers(gpu="one"), "r.toml"))
     commands = {model.launch for model in recipe.models.values()}
     assert len(commands) == 2, "the student's server also asks"
+    assert recipe.run.schedule == "phased"
     other = Recipe.parse(recipe_text(Answers(gpu="one", servers={"asker": Server("", "another")}), "r.toml"))
     assert len({model.launch for model in other.models.values()}) == 3
-    assert all("--gpu-memory-utilization 0.3" in str(model.launch) for model in other.models.values())
+    elsewhere = Server("http://gpu:8000/v1")
+    served: dict[Role, Server] = {"asker": elsewhere, "reasoner": elsewhere}
+    alone = Recipe.parse(recipe_text(Answers(gpu="one", servers=served), "r.toml"))
+    assert alone.run.schedule == "mixed", "nothing else is to be launched"
 
 
 def test_a_key_is_named_and_never_written():

@@ -31,7 +31,8 @@ def doctor(
     loaded = Recipe.load(recipe, set_ or [])
     loaded.check_models("think_harder" if loaded.think_harder or not loaded.questions else "think")
     with tempfile.TemporaryDirectory(prefix="lpt-doctor-") as logs:
-        checkups = asyncio.run(examine(loaded.models, Path(logs)))
+        phased = loaded.run.schedule == "phased"
+        checkups = asyncio.run(examine(loaded.models, Path(logs), one_server=phased))
     needed, warned = needs(loaded, checkups), warnings(loaded, checkups)
     if json:
         typer.echo(as_json(checkups, needed, warned))

@@ -6,7 +6,7 @@ when only the seed or the picture does, whether a word that it has just said sta
 
 import asyncio
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,15 @@ _ATTEMPTS = 2
 _FORBIDDEN = 5
 
 
-async def examine(models: Mapping[str, ModelSettings], log_dir: Path) -> dict[str, Checkup]:
+async def examine(
+    models: Mapping[str, ModelSettings], log_dir: Path, *, one_server: bool = False
+) -> dict[str, Checkup]:
     """Examine all models of a recipe side by side; servers that it launches are started, and stopped again.
 
     Args:
         models: by their names in the recipe.
         log_dir: for the output of launched servers.
+        one_server: launch one server after the other, never two at once.
 
     Raises:
         UserError: a URL or a template cannot be used.
@@ -41,9 +44,16 @@ async def examine(models: Mapping[str, ModelSettings], log_dir: Path) -> dict[st
         name: msgspec.structs.replace(model, attempts=min(model.attempts, _ATTEMPTS))
         for name, model in models.items()
     }
+    groups: defaultdict[str | None, list[str]] = defaultdict(list)
+    for name, model in hasty.items():
+        groups[model.launch if one_server else None].append(name)
+    found: dict[str, Checkup] = {}
     async with Fleet(hasty, log_dir) as fleet:
-        found = await asyncio.gather(*(_Doctor(name, hasty[name]).examine(fleet[name]) for name in hasty))
-    return {checkup.name: checkup for checkup in found}
+        for names in groups.values():
+            await fleet.only(names)
+            checkups = await asyncio.gather(*(_Doctor(name, hasty[name]).examine(fleet[name]) for name in names))
+            found.update(zip(names, checkups, strict=True))
+    return {name: found[name] for name in hasty}
 
 
 class _Doctor:
