@@ -24,6 +24,7 @@ MEASURES = (
     "soak",
     "budget",
     "prefix",
+    "scale",
 )
 
 

@@ -1,5 +1,7 @@
 """Requests a second of a model, ledger and all, beside a bare aiohttp loop that sends the same bodies, made before.
 
+And beside the openai package, which sends the same messages with its own client, without a ledger or retries.
+
 Both talk to the same server in another process, which answers anything after 20 ms; 64 requests are in flight, each
 with an image of 60 KB. They take turns, so that a machine that slows down slows both. The goal with the ledger on,
 every reply committed before it counts, is >= 0.7.
@@ -21,6 +23,7 @@ from statistics import median
 
 import aiohttp
 import msgspec
+from openai import AsyncOpenAI
 
 from lpt.models.base import Image, Message, Request, Sampling
 from lpt.models.dialects import Way, body
@@ -143,10 +146,27 @@ async def compare(port: int, count: int) -> dict[str, object]:
 
                 return await measure(count, recorded)
 
+        official = AsyncOpenAI(base_url=str(settings.url), api_key="none", max_retries=0, timeout=60)
+        decoded = [msgspec.json.decode(one) for one in made[: count // 4]]
+
+        async def sdk(i: int) -> None:
+            known = {key: decoded[i].pop(key) for key in ("model", "messages") if key in decoded[i]}
+            await official.chat.completions.create(**known, extra_body=decoded[i])
+            decoded[i].update(known)
+
         await measure(count // 4, bare)
         await measure(count // 4, ours)
-        rounds = [(await measure(count, bare), await measure(count, ours), await kept()) for _ in range(ROUNDS)]
+        rounds = [
+            (
+                await measure(count, bare),
+                await measure(count, ours),
+                await kept(),
+                await measure(count // 4, sdk),  # it is slow
+            )
+            for _ in range(ROUNDS)
+        ]
     await endpoint.close()
+    await official.close()
     rates = [[side[0] for side in pair] for pair in rounds]
     cpu = [[side[1] for side in pair] for pair in rounds]
     return {
@@ -158,11 +178,14 @@ async def compare(port: int, count: int) -> dict[str, object]:
         "bare_per_second": median(pair[0] for pair in rates),
         "endpoint_per_second": median(pair[1] for pair in rates),
         "recorded_per_second": median(pair[2] for pair in rates),
+        "openai_per_second": median(pair[3] for pair in rates),
         "ratio_without_ledger": median(pair[1] / pair[0] for pair in rates),
         "ratio": median(pair[2] / pair[0] for pair in rates),
+        "ratio_openai": median(pair[3] / pair[0] for pair in rates),
         "bare_cpu_ms": median(pair[0] for pair in cpu),
         "endpoint_cpu_ms": median(pair[1] for pair in cpu),
         "recorded_cpu_ms": median(pair[2] for pair in cpu),
+        "openai_cpu_ms": median(pair[3] for pair in cpu),
         "goal": ">= 0.7",
     }
 

@@ -1,7 +1,7 @@
 """How much is drawn for a question: enough for its quotas, and no more.
 
 A data set keeps a few long thoughts of a question. To draw all that cues and samples allow and throw most of them
-away costs ten times as much (docs/performance.md); here thoughts are drawn in small batches, and continued one at a
+away costs eight times as much (docs/performance.md); here thoughts are drawn in small batches, and continued one at a
 time, until there is what is wanted.
 
 Two rules keep the stages apart, so that a machine may load one model after the other and make the same tables:
