@@ -269,6 +269,7 @@ def draw(plot: Bars | Line, path: Path) -> None:
             bars = axes.barh(plot.labels, plot.values, color=colors, height=0.62)
             axes.bar_label(bars, [_short(value) for value in plot.values], padding=4, color=INK)
             axes.set_xlabel(plot.unit, color=INK)
+            axes.xaxis.set_major_formatter("{x:,.10g}")
             axes.margins(x=0.14)
             axes.invert_yaxis()
             if plot.goal is not None:

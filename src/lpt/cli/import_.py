@@ -19,8 +19,11 @@ def sharegpt(
 ) -> None:
     """Load LLaMA-Factory's sharegpt or preference files into a run that has sets."""
     from lpt.imports.sharegpt import import_sharegpt
+    from lpt.store.lock import held
+    from lpt.store.run import Run
 
-    _tell(import_sharegpt(file, out, images))
+    with held(Run.folder(out)):
+        _tell(import_sharegpt(file, out, images))
 
 
 def lpt30k(
@@ -33,8 +36,11 @@ def lpt30k(
 ) -> None:
     """Load the authors' released 30k set into a run that has an SFT set, and say what was found in it."""
     from lpt.imports.lpt30k import import_lpt30k
+    from lpt.store.lock import held
+    from lpt.store.run import Run
 
-    _tell(import_lpt30k(path, out, images))
+    with held(Run.folder(out)):
+        _tell(import_lpt30k(path, out, images))
 
 
 def _tell(imported: "Imported") -> None:
@@ -63,12 +69,15 @@ def published(
     from lpt.imports.published import import_published
     from lpt.look import console
     from lpt.look.status import print_status
+    from lpt.store.lock import held
+    from lpt.store.run import Run
 
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        run = import_published(folder, out, images)
-    talk = console.talk()
-    for warning in told:
-        talk.print(f"warning: {warning.message}", style="yellow", markup=False)
-    compose(run)
+    with held(Run.folder(out)):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            run = import_published(folder, out, images)
+        talk = console.talk()
+        for warning in told:
+            talk.print(f"warning: {warning.message}", style="yellow", markup=False)
+        compose(run)
     print_status(run, console.data())
