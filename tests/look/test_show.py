@@ -325,6 +325,19 @@ async def test_a_call_that_brought_what_is_shown_is_not_shown_twice(tmp_path: Pa
     assert shown(run, small.caption.id, prompts=True).count("Ask once.") == 1
 
 
+async def test_what_was_taken_back_is_told_and_can_be_looked_at(tmp_path: Path) -> None:
+    small = Small()
+    run = small.save(tmp_path)
+    with Ledger(run.ledger_path) as ledger:
+        model = Recorded(Scripted("As the caption says, it is"), SETTINGS, ledger, asyncio.Event())
+        (cut,) = (await model.ask(request("Go on.", stage="think_harder", record=small.thought.id))).choices
+    long = msgspec.structs.replace(small.long, cut=(cut.key,))
+    write_table(run.table_path("long_thoughts"), LongThought, [long])
+    assert "taken back once" in shown(run, long.id)
+    assert "As the caption says" not in shown(run, long.id)
+    assert "As the caption says" in shown(run, long.id, prompts=True)
+
+
 def test_without_a_ledger_there_are_no_prompts(tmp_path: Path) -> None:
     run = Small().save(tmp_path)
     assert "no ledger: the run was imported" in shown(run, prompts=True)

@@ -37,6 +37,9 @@ def print_exchange(
         return
     with LedgerReader(run.ledger_path) as ledger:
         for stage, record in records:
+            for key in record.cut if isinstance(record, LongThought) else ():
+                if before := ledger.lookup(key):
+                    _print(console, f"{_TITLES[stage]}, taken back", before[1], [before[0]])
             entry = ledger.lookup(record.reply) if record.reply else None
             if entry:
                 choice, call = entry

@@ -237,6 +237,9 @@ def _long(long: LongThought) -> Text:
     text.append_text(_verdict(long.answer, long.verdict))
     letters = {"correct": "O", "wrong": "X", "unparsed": "?"}
     text.append(f"  {letters[long.before]}→{letters[long.verdict]}", style="bold")
+    if long.cut:
+        times = "once" if len(long.cut) == 1 else f"{len(long.cut)} times"
+        text.append(f"  (taken back {times}, where it betrayed the caption; --prompts shows it)", style="dim")
     if long.instructed:
         text.append("  (the server was asked in words to continue)", style="yellow")
     return text
