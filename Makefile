@@ -7,18 +7,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+BENCH := $(VENV)/.bench
 STRESS_SEEDS ?= 42
 STRESS_FIRST ?= 0
 REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift verl)
 
-.PHONY: demo test check docs stress bench format clean help $(REAL) test-real
+.PHONY: demo test check docs stress fuzz bench format clean help $(REAL) test-real
 
 help:
 	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types, import doors"
 	@echo "make docs    write the parts of docs/ that come from the code"
-	@echo "make stress  more than 200 runs and servers killed at random points (about ten minutes)"
+	@echo "make stress  more than 200 runs and servers killed at random points, then an hour of fuzz"
+	@echo "make fuzz    an hour of damaged files for everything that reads (FUZZ_SECONDS=600 for less)"
 	@echo "make bench   speed and memory, as ratios (minutes)"
 	@echo "make test-real   against real servers and trainers, some GB in environments of their own (CONTRIBUTING.md)"
 
@@ -33,6 +35,10 @@ $(CORE): $(BIN)/python pyproject.toml constraints.txt
 
 $(DEV): $(CORE) requirements-dev.txt
 	$(PIP) install --constraint constraints.txt --requirement requirements-dev.txt
+	@touch $@
+
+$(BENCH): $(DEV) requirements-bench.txt
+	$(PIP) install --constraint constraints.txt --requirement requirements-bench.txt
 	@touch $@
 
 demo: $(CORE)
@@ -69,9 +75,16 @@ docs: $(CORE)
 # Runs and launched servers killed at random points; STRESS_SEEDS=100 for more, STRESS_FIRST=7 STRESS_SEEDS=1 for one again.
 stress: $(DEV)
 	$(BIN)/python -m tests.crash.stress --seeds $(STRESS_SEEDS) --first $(STRESS_FIRST)
+	$(BIN)/python scripts/fuzz/all.py
 
-bench: $(DEV)
+# Damaged files for every reader, FUZZ_SECONDS in all; FUZZ=ledger for those of that name. Where atheris is installed
+# (`.venv/bin/pip install atheris`) it looks for damage that leads to new code; without it, files are damaged at random.
+fuzz: $(DEV)
+	$(BIN)/python scripts/fuzz/all.py $(FUZZ)
+
+bench: $(BENCH)
 	$(BIN)/python -m perf
+	$(BIN)/python -m perf.report
 
 clean:
 	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -1,7 +1,7 @@
 """Feed every reader with damaged files, FUZZ_SECONDS in all (an hour): `make fuzz`.
 
 One process at a time, at the lowest priority. What cannot be read as it should be is kept in runs/fuzz; add it to
-tests/hostile/cases.py once it is mended.
+the cases in tests/hostile once it is mended. Words after the command choose readers whose names hold one of them.
 """
 
 import os
@@ -13,6 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.hostile.readers import READERS  # noqa: E402 (the tests are no package that is installed)
+
+_QUIET = os.environ | {"RUST_BACKTRACE": "0"}
+"""polars tells of each damaged page on its own."""
 
 
 def main() -> int:
@@ -29,7 +32,7 @@ def main() -> int:
         with log.open("wb") as file:
             command = [sys.executable, one, name, str(total / len(names)), str(found)]
             status = subprocess.run(  # noqa: S603 (ourselves)
-                command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, check=False
+                command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=_QUIET, check=False
             ).returncode
         lines = log.read_text(errors="replace").splitlines()
         told = [line for line in lines if line.startswith((f"{name}:", "stat::number_of_executed", "SUMMARY"))]

@@ -63,7 +63,10 @@ class Template:
     def __init__(self, source: str, name: str, special: dict[str, str] | None = None) -> None:
         self.name = name
         environment = _Sandbox(
-            trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols, _Generation]
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[jinja2.ext.loopcontrols, _Generation],
+            optimized=False,  # folding constants takes the cube of how deep an expression nests
         )
         environment.filters["tojson"] = _tojson
         environment.globals.update(raise_exception=_refuse, strftime_now=_now)

@@ -2,6 +2,7 @@
 
 import json
 
+from tests.hostile import kept_cases
 from tests.hostile.seeds import SEEDS, lines, table
 
 DEEP = 100_000
@@ -96,11 +97,15 @@ CASES: dict[str, dict[str, bytes]] = {
         "a name that is no text": b'{"chat_template": [{"name": [], "template": "x"}]}',
         "nested": _deep("["),
         "brackets": json.dumps({"chat_template": "{{" + "(" * 500 + "1" + ")" * 500 + "}}"}).encode(),
+        "a chain": json.dumps({"chat_template": "{{ " + "m" + ".a" * 330 + " }}"}).encode(),
         "a power": json.dumps({"chat_template": "{{ 9 ** (9 ** 9) }}"}).encode(),
         "a power of a power": json.dumps({"chat_template": "{% set x = 9 ** 99 %}{{ x ** x }}"}).encode(),
         "a text without end": json.dumps({"chat_template": "{{ 'a' * 10 ** 10 }}"}).encode(),
         "a list without end": json.dumps({"chat_template": "{{ (10 ** 10 * [1]) | length }}"}).encode(),
         "a wide field": json.dumps({"chat_template": "{{ '%9999999999d' % 1 }}"}).encode(),
+        "a name of many parts": json.dumps(
+            {"chat_template": "{% for m in a" + ".b" * 400 + " %}{% endfor %}"}
+        ).encode(),
         "reaching out": json.dumps({"chat_template": "{{ ''.__class__.__mro__[1].__subclasses__() }}"}).encode(),
     },
     "sharegpt json": {
@@ -157,4 +162,5 @@ CASES: dict[str, dict[str, bytes]] = {
         ),
         "nested": b'{"prompt": ' + _deep("["),
     },
+    **kept_cases.CASES,
 }

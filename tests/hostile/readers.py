@@ -4,12 +4,7 @@ The contract: records and drops that can be written down, or an `LptError` that 
 Tests feed these by hypothesis and with known cases; `scripts/fuzz` feeds them for an hour.
 """
 
-import os
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +15,7 @@ from lpt.captions.intake import read as read_captions
 from lpt.captions.pixels import fault_of
 from lpt.captions.prepare import prepare
 from lpt.chat import Template
-from lpt.errors import LptError, RecipeError
+from lpt.errors import RecipeError
 from lpt.imports.lpt30k import import_lpt30k
 from lpt.imports.published import import_published
 from lpt.imports.sharegpt import import_sharegpt
@@ -35,39 +30,9 @@ from lpt.settings import CaptionSettings, QuestionSettings, ThinkHarderSettings,
 from lpt.store.tables import write_table
 from lpt.synthesis import ask, bring, grade, think, think_harder
 from lpt.synthesis.bring import Brought
+from tests.hostile import kept
+from tests.hostile.scratch import SECRET, Reader, owning_up, scratch
 from tests.hostile.seeds import PUBLISHED, SEEDS, picture
-
-Reader = Callable[[bytes], None]
-
-_SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() and os.access("/dev/shm", os.W_OK) else None
-SECRET = "the-secret-outside-of-the-folder"
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for one reading, in memory where that can be, beside a file that nobody is to read."""
-    outer = Path(tempfile.mkdtemp(prefix="lpt-hostile-", dir=_SCRATCH))
-    (outer / "outside.txt").write_text(SECRET)
-    (outer / "in").mkdir()
-    try:
-        yield outer / "in"
-    finally:
-        shutil.rmtree(outer)
-
-
-@contextmanager
-def owning_up() -> Iterator[None]:
-    """Let errors of ours pass, if they say something that a terminal can show."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except LptError as error:
-        said = safe(str(error))
-    else:
-        return
-    assert said.strip()
-    said.encode()
 
 
 def written(items: list[Any], folder: Path) -> None:
@@ -344,4 +309,5 @@ READERS: dict[str, Reader] = {
     "lpt30k parquet": import_of(import_lpt30k, "set.parquet"),
     "http body": body,
     **{f"published {name}": _published(name) for name in PUBLISHED},
+    **kept.READERS,
 }

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from lpt.imports.published import CAPTIONS, LONG_THOUGHTS, QUESTIONS, THOUGHTS
+from tests.hostile import kept
 
 SHOWN = "What is it?\n(A) a cat\n(B) a dog\nGive your answer as (X), where X is the letter."
 SAID = "<think> It barks. </think> <answer> (B) </answer>"
@@ -231,4 +232,5 @@ SEEDS: dict[str, list[bytes]] = {
         b"<html><style>x</style><title>502</title></html> sk-canary-3e9a51",
     ],
     **{f"published {name}": [good] for name, good in PUBLISHED.items()},
+    **kept.SEEDS,
 }

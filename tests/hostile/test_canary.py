@@ -99,6 +99,9 @@ def recipe(url: str, folder: Path) -> Path:
 _ONE_AFTER_ANOTHER = """
 import sys
 from lpt.cli import main
+from lpt.models import caller, patience
+
+patience._FIRST_SECONDS = caller._LEAST_429 = 0.005  # faults are many here, and nobody need wait for them
 
 for command in sys.argv[1:]:
     sys.argv = ["lpt", *command.split()]
@@ -149,6 +152,7 @@ def test_no_key_in_anything_that_a_whole_run_writes(sim: str, tmp_path: Path):
         assert lpt(tmp_path, f"run {path} --out run") == 0
         exports = [f"export run --to {kind}" for kind in ("llamafactory", "trl", "swift", "verl", "hf")]
         looks = ["status run", "status run --json", "show run --prompts", "ledger run --json", "verify run"]
+        looks += ["check run", "compose run"]
         asks = [f"doctor {path}", f"plan {path} --out run"]
         lpt(tmp_path, *asks, *looks, *exports, "export run --to hf --push you/thoughts")
     assert (tmp_path / "run" / "exports" / "trl").is_dir()

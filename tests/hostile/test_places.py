@@ -17,7 +17,7 @@ from lpt.imports.sharegpt import import_sharegpt
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop
 from tests.captions.files import kept, reasons, take
-from tests.hostile.readers import SECRET
+from tests.hostile.scratch import SECRET
 from tests.hostile.seeds import PUBLISHED, SEEDS, lines, picture
 
 OUTSIDE = (

@@ -182,12 +182,25 @@ def test_over_a_day_the_figures_stay_right_and_nothing_grows() -> None:
     )
     go(3_000, 12.0, 600)  # ten hours at half the speed: the day is not averaged over
     assert f" · 50 tokens/s · 14.40 spent · {duration(3_000 * 12.0)} left" in seen.line()
-    assert len(seen._marks) < 200
+    assert len(seen._marks) < 300
     clock.now += 3600.0  # an hour of silence tells
-    assert f"{duration(3_000 * (600 + 3600) / 50)} left" in seen.line()
+    assert f"{duration(3_000 * (256 * 12 + 3600) / 256)} left" in seen.line()
     go(3_000, 1.0, 600)
     assert seen.line().endswith(f"in {duration(clock.now - 1000.0)}")
     assert f" · {15_000 * 600 / (clock.now - 1000.0):,.0f} tokens/s" in seen.line()
+
+
+def test_images_that_come_in_waves_do_not_throw_the_time_that_is_left() -> None:
+    clock = Clock()
+    seen, _ = progress(clock)
+    seen.begin(9_000, {})
+    for wave in range(120):
+        clock.now += 640.0  # ten seconds an image
+        for _ in range(64):
+            seen.arrived()
+            true = 10.0 * (9_000 - seen._arrived)
+            if wave >= 8:
+                assert abs(seen._seconds_left() / true - 1) < 0.26, wave
 
 
 def test_the_log_of_a_day_can_be_read() -> None:

@@ -51,7 +51,7 @@ class Known:
         self._lock = threading.Lock()
         self._new = 0
         self._connection: sqlite3.Connection | None = None
-        with contextlib.suppress(sqlite3.Error, OSError):
+        with contextlib.suppress(sqlite3.Error, OSError, UnicodeError):
             self._connection = _opened(path)
 
     def __enter__(self) -> "Known":
@@ -60,7 +60,7 @@ class Known:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._lock, contextlib.suppress(sqlite3.Error):
+        with self._lock, contextlib.suppress(sqlite3.Error, UnicodeError):
             if self._connection:
                 self._commit()
                 self._connection.close()
@@ -111,13 +111,13 @@ class Known:
     def _or_nothing(self) -> Iterator[sqlite3.Connection | None]:
         try:
             yield self._connection
-        except (sqlite3.Error, UnicodeEncodeError):
+        except (sqlite3.Error, UnicodeError):
             self._connection = None
 
 
 def forget(path: Path, place: Path) -> None:
     """A file is not what was remembered of it, though it looks the same."""
-    with contextlib.suppress(sqlite3.Error, OSError, UnicodeEncodeError):
+    with contextlib.suppress(sqlite3.Error, OSError, UnicodeError):
         connection = _opened(path)
         with contextlib.closing(connection):
             connection.execute("DELETE FROM files WHERE place = ?", [str(place)])
@@ -125,9 +125,9 @@ def forget(path: Path, place: Path) -> None:
 
 def _opened(path: Path) -> sqlite3.Connection:
     """The file, open; begun anew where it cannot be used."""
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error, UnicodeError):
         connection = _connect(path)
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, UnicodeError):
             if connection.execute("SELECT version FROM about").fetchone() == (_version(),):
                 connection.executescript(_SCHEMA)
                 return connection

@@ -52,7 +52,7 @@ def grade(
                 row = decoder.decode(line)
                 options = row.options if isinstance(row.options, dict) else _lettered(row.options)
                 graded = grader.grade(row.output, options, answer=row.answer, format=row.format)
-            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
                 raise UserError(f"{name}, line {number}: {error}") from error
             typer.echo(msgspec.json.encode(graded))
 

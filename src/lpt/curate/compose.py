@@ -16,7 +16,7 @@ from lpt.errors import RunError, StoreError
 from lpt.records import STAGES, Drop, Example, Pair, Stage
 from lpt.settings import SETS_ONLY
 from lpt.store.run import Run
-from lpt.store.tables import TableWriter, empty_frame
+from lpt.store.tables import DAMAGED, TableWriter, damaged_table, empty_frame
 
 KEPT: tuple[Stage, ...] = ("captions", "ask", "think", "think_harder")
 """The stages whose drops were there before curation, and stay."""
@@ -52,7 +52,8 @@ def compose(run: Run) -> list[StageCount]:
             composed.note(run, of)
         return funnel(run)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise StoreError(f"the tables of {run.path} cannot be composed: {error}") from error
+        why = f"{error}\n{DAMAGED}" if damaged_table(error) else error
+        raise StoreError(f"the tables of {run.path} cannot be composed: {why}") from error
 
 
 def _compose(run: Run) -> None:

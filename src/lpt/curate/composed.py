@@ -49,7 +49,7 @@ def stands(run: Run, of: str) -> bool:
     try:
         found = msgspec.json.decode((run.path / "composed.json").read_bytes(), type=_Composed)
         return found == _Composed(of, {name: manifest.checksum(run.table_path(name)) for name in _MADE})
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, StoreError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, StoreError):
         return False
 
 

@@ -146,7 +146,7 @@ def _read_info(out: Path) -> dict[str, Any]:
         info = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(
             f"{path} is there and cannot be read, so it cannot be added to ({error}): choose another --out"
         ) from error

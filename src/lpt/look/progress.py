@@ -3,6 +3,7 @@
 All of it goes to stderr. Nothing here changes what a run makes.
 """
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -22,8 +23,9 @@ from lpt.settings import ModelSettings
 
 _OF_LATE = 600.0
 """Seconds that a pace is taken over, or longer, until"""
-_ENOUGH = 20
-"""so many images have come in the time."""
+_ENOUGH = 256
+"""so many images have come in the time: those that set out together come together, in waves of as many as are in
+flight (64), and a pace that is taken over one wave is wrong by half."""
 _APART = 5.0
 """Seconds between two marks: few enough to remember."""
 
@@ -161,12 +163,15 @@ class Progress:
         self._console.print(safe(message), style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def _left(self) -> str:
+        """What is left, as a person says it."""
+        seconds = self._seconds_left()
+        return "…" if math.isinf(seconds) else duration(seconds)
+
+    def _seconds_left(self) -> float:
         """What is left, at the pace of late: known replies come at once, and servers slow down."""
         since = self._marks[0]
         came = self._arrived - since.images
-        if not came:
-            return "…"
-        return duration((self._clock() - since.time) / came * (self._images - self._arrived))
+        return (self._clock() - since.time) / came * (self._images - self._arrived) if came else math.inf
 
     def _spent(self) -> float:
         return sum(

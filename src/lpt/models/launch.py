@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import shlex
 import shutil
@@ -17,6 +18,8 @@ from lpt.models import keeper
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10.0
 _PORT_TRIES = 4
+_LOOKED_AT = 1 << 16
+"""Bytes of a log that are looked at."""
 _PORT_TAKEN = re.compile(r"address already in use|cannot listen on|errno 98\b|errno 48\b|EADDRINUSE", re.IGNORECASE)
 _BASE_URL = re.compile(r"https?://[^\s/]+(?:/\S*)?")
 
@@ -144,15 +147,16 @@ class Launched:
                     return base
                 await asyncio.sleep(_POLL_SECONDS)
 
-    def _output(self) -> str:
-        """What it has said since it was started last."""
+    def _output(self, *, end: bool) -> str:
+        """The beginning or the end of what it has said since it was started last: a log of days is long."""
         with contextlib.suppress(OSError), self.log.open("rb") as log:
-            log.seek(self._log_start)
-            return log.read().decode("utf-8", "replace")
+            last = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, last - _LOOKED_AT) if end else self._log_start)
+            return log.read(_LOOKED_AT).decode("utf-8", "replace")
         return ""
 
     def _printed_url(self) -> str | None:
-        first, newline, _ = self._output().partition("\n")
+        first, newline, _ = self._output(end=False).partition("\n")
         return first.strip().rstrip("/") if newline and _BASE_URL.fullmatch(first.strip()) else None
 
     def _ended(self) -> Down:
@@ -164,7 +168,7 @@ class Launched:
         )
 
     def _tail(self, lines: int = 12) -> str:
-        return "\n".join(f"  {line}" for line in self._output().splitlines()[-lines:])
+        return "\n".join(f"  {line}" for line in self._output(end=True).splitlines()[-lines:])
 
 
 async def _answers(session: aiohttp.ClientSession, base: str) -> bool:

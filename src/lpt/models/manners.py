@@ -196,7 +196,7 @@ class Manners:
             await self._talk(request)
             status, body = await self._server.beside("/apply-template", fields)
         if status == _GOOD:
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 prompt = msgspec.json.decode(body, type=_Applied).prompt
                 self._renders = True
                 return prompt

@@ -26,6 +26,7 @@ from lpt.errors import StoreError
 from lpt.records import LOST, Drop
 from lpt.store import manifest
 from lpt.store.run import Run
+from lpt.store.shape import FAILS, strange
 
 ROWS = ("questions", "thoughts", "long_thoughts")
 """The tables whose rows are taken over. Drops are kept here as they came: curation adds to their table."""
@@ -52,6 +53,7 @@ CREATE TABLE came (
 );
 """
 _AT = "questions_at, thoughts_at, long_thoughts_at"
+_NUMBERS = f"number, {_AT}, questions, thoughts, long_thoughts, useless_thoughts, useless_long_thoughts"
 _DROPS = msgspec.json.Decoder(list[Drop])
 
 
@@ -143,7 +145,9 @@ class Finished:
         """The drops of a span, a caption at a time."""
         query = "SELECT drops FROM came WHERE number BETWEEN ? AND ? ORDER BY number"
         for (drops,) in self._read(query, [span.first, span.last]):
-            yield _DROPS.decode(drops)
+            with _reading(self.path):
+                found = _DROPS.decode(drops)
+            yield found
 
     def kept(self, span: Span) -> tuple[int, int, int]:
         """How many questions, thoughts and long thoughts of a span can be used."""
@@ -164,14 +168,29 @@ def _opened(run: Run, path: Path, wanted: list[str], holds: Callable[[str], bool
     with ExitStack() as stack:
         connection = stack.enter_context(contextlib.closing(sqlite3.connect(_read_only(path), uri=True)))
         try:
+            if strange(connection, _SCHEMA) or _astray(connection):
+                return None
             (*about, ledger) = connection.execute("SELECT fingerprint, tables, ledger FROM about").fetchone()
-        except (sqlite3.Error, TypeError):  # of another version
+        except (*FAILS, TypeError):  # of another version
             return None
         if about == wanted and holds(ledger) and _read_through(run) == wanted[1]:
             found = Finished(run, path, connection)
             stack.pop_all()
             return found
     return None
+
+
+def _astray(connection: sqlite3.Connection) -> bool:
+    """Whether a row is not what a journal writes: numbers that count up, and rows that follow on one another."""
+    ends = [0, 0, 0]
+    for number, row in enumerate(connection.execute(f"SELECT {_NUMBERS} FROM came ORDER BY number"), 1):  # noqa: S608
+        if not all(isinstance(value, int) and value >= 0 for value in row) or row[0] != number:
+            return True
+        starts, counts, useless = row[1:4], row[4:7], row[7:]
+        if list(starts) != ends or useless[0] > counts[1] or useless[1] > counts[2]:
+            return True
+        ends = [start + count for start, count in zip(starts, counts, strict=True)]
+    return False
 
 
 class _Table:
@@ -190,13 +209,15 @@ class _Table:
     def slices(self, start: int, end: int) -> Iterator[pa.Table]:
         """The rows from `start` to before `end`, a row group or less at a time."""
         while start < end:
-            group = bisect_right(self._starts, start) - 1
+            group = min(bisect_right(self._starts, start), len(self._starts) - 1) - 1
             if group != self._group:
                 with _reading(self._path):
                     self._rows = self._file.read_row_group(group)
                 self._group = group
             assert self._rows is not None
             part = self._rows.slice(start - self._starts[group], end - start)
+            if not part.num_rows:
+                raise StoreError(f"{self._path} has fewer rows than were written: the same command derives it anew")
             yield part
             start += part.num_rows
 
@@ -209,7 +230,7 @@ class _Table:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, sqlite3.Error, OSError) as error:
+    except (pa.ArrowException, sqlite3.Error, OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({error}): the same command derives it anew") from error
 
 

@@ -31,6 +31,7 @@ from lpt.store.pages import PAGE_SIZE, begins_whole
 from lpt.store.reading import LedgerReader, is_damage, store_error
 from lpt.store.rescue import finish, rescue, suspect
 from lpt.store.schema import INSERT_CALL, INSERT_REPLY, checksum, prepare
+from lpt.store.shape import FAILS
 
 _GROUP_SECONDS = 0.001
 _SWITCH_SECONDS = 0.0002
@@ -244,10 +245,10 @@ def _opened(path: Path) -> sqlite3.Connection:
             suspect(path).unlink(missing_ok=True)
             return connection
         connection.close()
-    except sqlite3.Error as error:
+    except FAILS as error:
         raise store_error(path, error) from error
     except StoreError as error:
-        if not isinstance(error.__cause__, sqlite3.Error) or not is_damage(error.__cause__):
+        if not isinstance(error.__cause__, FAILS) or not is_damage(error.__cause__):
             raise
     rescue(path)
     return _connect(path)
@@ -261,7 +262,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # not even a loss of power takes a reply away
         prepare(path, connection)
-    except (sqlite3.Error, StoreError) as error:
+    except (*FAILS, StoreError) as error:
         if connection:
             connection.close()
         if isinstance(error, StoreError):

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -26,8 +27,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
     rows: int
     bytes: int
-    blake2b: str
-    """Of the file, 16 bytes in hexadecimal digits."""
+    blake2b: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+    """Of the file, 16 bytes in hexadecimal digits. Files are named by it, so it can be nothing else."""
     of: dict[str, str] = {}
     """The checksums of the tables that it was made from, where that matters."""
 
@@ -35,7 +36,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 class Manifest(msgspec.Struct, frozen=True):
     """What stands in the file. A table that was taken away is null."""
 
-    tables: dict[str, Entry | None]
+    tables: dict[Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z_]{0,39}\Z")], Entry | None]
+    """By name, which leads to no other folder: files are removed by it."""
 
 
 def load(folder: Path) -> dict[str, Entry | None]:
@@ -49,7 +51,7 @@ def load(folder: Path) -> dict[str, Entry | None]:
         return dict(msgspec.json.decode(path.read_bytes(), type=Manifest).tables)
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(
             f"{path}, which says what the tables should be, cannot be read ({error}): run the same command again, "
             "which writes tables and manifest anew and asks nothing twice"

@@ -16,7 +16,8 @@ import msgspec
 from lpt.errors import StoreError
 from lpt.models.base import Choice, Usage
 from lpt.store.pages import begins_whole
-from lpt.store.schema import checksum, stand_in
+from lpt.store.schema import checksum, look, stand_in, unpack
+from lpt.store.shape import FAILS
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class LedgerReader:
         try:
             self._reader = connection or connect(path)
             (version,) = self._reader.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error as error:
+        except FAILS as error:
             raise store_error(path, error) from error
         self._sum = "sum" if version > 1 else "NULL"
 
@@ -104,7 +105,7 @@ class LedgerReader:
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
             return self._reader.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except FAILS as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> StoreError:
@@ -211,27 +212,28 @@ _SUM_CALLS = (
 )
 
 
+class _Request(msgspec.Struct):
+    """What of a request is shown."""
+
+    messages: list[tuple[str, str, list[str]]] = []
+    prefill: str = ""
+
+
 def _call(row: tuple[Any, ...]) -> CallRow:
     try:
-        body = zlib.decompress(row[4])
+        body = unpack(row[4])
         request = msgspec.json.decode(body) if body else {}
-    except (zlib.error, msgspec.DecodeError, TypeError) as error:
+        msgspec.convert(request, _Request)
+        names = ("id", "stage", "model", "record", "request", "outcome", "error", "attempts", "started", "seconds")
+        usage = dict(zip(Usage.__struct_fields__, row[10:13], strict=True))
+        # A column may hold something of another type than it was made for.
+        return msgspec.convert(
+            dict(zip(names, (*row[:4], request, *row[5:10]), strict=True)) | {"usage": usage}, CallRow
+        )
+    except (zlib.error, msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise StoreError(
             f"call {row[0]} in the ledger is damaged ({error}): `lpt check RUN` tells what more is"
         ) from error
-    return CallRow(
-        id=row[0],
-        stage=row[1],
-        model=row[2],
-        record=row[3],
-        request=request,
-        outcome=row[5],
-        error=row[6],
-        attempts=row[7],
-        started=row[8],
-        seconds=row[9],
-        usage=Usage(*row[10:13]),
-    )
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -271,7 +273,9 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
         # Opens the file, which connecting does not.
         if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
             stand_in(connection)  # who made it was killed, or the disk was full
-    except sqlite3.Error:
+        else:
+            look(connection)
+    except FAILS:
         connection.close()
         raise
     return connection
@@ -279,7 +283,9 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
 
 def is_damage(error: Exception) -> bool:
     """Whether SQLite says that the file is not what it should be."""
-    return any(word in str(error) for word in ("malformed", "not a database", "decode to UTF-8"))
+    return any(
+        word in str(error) for word in ("malformed", "not a database", "decode to UTF-8", "codec can't decode")
+    )
 
 
 def store_error(path: Path, error: Exception) -> StoreError:

@@ -20,6 +20,7 @@ from lpt.errors import StoreError
 from lpt.store import pages, schema
 from lpt.store.lock import hold_ledger, release_ledger
 from lpt.store.reading import connect, is_damage, store_error, whole
+from lpt.store.shape import FAILS
 
 _log = logging.getLogger(__name__)
 _BATCH = 1000
@@ -99,7 +100,7 @@ def examine(path: Path) -> Health:
                 f"{time.strftime('%Y-%m-%d', time.localtime(when))}: {what}"
                 for when, what in connection.execute("SELECT found, what FROM damage ORDER BY found")
             ]
-    except sqlite3.Error as error:
+    except FAILS as error:
         if not is_damage(error):
             raise store_error(path, error) from error
         faults.append(str(error))
@@ -271,6 +272,6 @@ def _is_whole(values: list[Any]) -> bool:
 def _unzips(request: object) -> bool:
     """Whether it is the request of a call: it has a checksum of its own."""
     try:
-        return isinstance(request, bytes) and zlib.decompress(request) is not None
+        return isinstance(request, bytes) and schema.unpack(request) is not None
     except zlib.error:
         return False

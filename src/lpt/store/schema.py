@@ -2,9 +2,11 @@
 
 import hashlib
 import sqlite3
+import zlib
 from pathlib import Path
 
 from lpt.errors import StoreError
+from lpt.store.shape import strange
 
 VERSION = 2
 """In the file's `user_version`. 1: replies have no checksum."""
@@ -44,6 +46,10 @@ CREATE TABLE IF NOT EXISTS damage (
 );
 """
 
+_BEFORE_SUMS = _TABLES.replace(",\n    sum BLOB", "").partition("CREATE TABLE IF NOT EXISTS damage")[0]
+_LONGEST = 16 << 20
+"""Bytes of a request: pictures are in it by their hashes alone."""
+
 INSERT_CALL = (
     "INSERT INTO calls (stage, model, record, n, outcome, error, attempts, started, seconds,"
     " prompt_tokens, completion_tokens, cached_tokens, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -62,6 +68,31 @@ def checksum(
     given = b"-" if reasoning is None else b"%d" % len(reasoning)
     head = b"%b %d %b %d %d %b " % (key, seed, finish_reason, instructed, len(text), given)
     return hashlib.blake2b(head + text + (reasoning or b""), digest_size=8).digest()
+
+
+def unpack(request: bytes) -> bytes:
+    """The request of a call as it was, of bounded length whatever the packed bytes promise.
+
+    Raises:
+        zlib.error: it is damaged.
+    """
+    unpacking = zlib.decompressobj()
+    body = unpacking.decompress(request, _LONGEST)
+    if not unpacking.eof:
+        raise zlib.error("incomplete, or longer than any request")
+    return body
+
+
+def look(connection: sqlite3.Connection) -> None:
+    """See that a ledger in which something was written is one, before anything is asked of it.
+
+    Raises:
+        sqlite3.Error, UnicodeDecodeError: it is not, or is damaged.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    wrong = strange(connection, _TABLES, besides=_BEFORE_SUMS if version == 1 else "")
+    if wrong:
+        raise sqlite3.DatabaseError(f"malformed schema: {wrong}")
 
 
 def stand_in(connection: sqlite3.Connection) -> None:
@@ -83,6 +114,8 @@ def prepare(path: Path, connection: sqlite3.Connection) -> None:
             f"the ledger {path} is of version {version}; this lpt writes version {VERSION}: use the newer lpt that "
             "made it, or another ledger"
         )
+    if version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        look(connection)
     if version == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")

@@ -290,7 +290,7 @@ def read_table(path: Path, kind: type[Record]) -> Iterator[Record]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from (msgspec.convert(row, kind) for row in batch.to_pylist())
-    except (pa.ArrowException, OSError, msgspec.ValidationError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # also text that is no UTF-8
         raise _unreadable(path, error) from error
 
 
@@ -302,11 +302,21 @@ def scan_table(path: Path, kind: type[msgspec.Struct]) -> pl.LazyFrame:
     """
     try:
         missing = set(schema(kind).names) - set(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     if missing:
         raise _unreadable(path, f"it has no {', '.join(sorted(missing))}")
     return pl.scan_parquet(path)
+
+
+DAMAGED = "a table is damaged: `lpt check RUN` tells which one, and what writes it anew; nothing is asked for twice"
+
+
+def damaged_table(error: BaseException) -> bool:
+    """Whether a query failed because a table is not what was written: its pages are read when it is collected."""
+    if isinstance(error, pl.exceptions.PanicException):  # polars' own way to meet a page that it did not expect
+        return True
+    return isinstance(error, (pl.exceptions.ComputeError, OSError, UnicodeDecodeError)) and "parquet" in str(error)
 
 
 def _unreadable(path: Path, why: object) -> StoreError:
