@@ -75,6 +75,7 @@ docs: $(CORE)
 # Runs and launched servers killed at random points; STRESS_SEEDS=100 for more, STRESS_FIRST=7 STRESS_SEEDS=1 for one again.
 stress: $(DEV)
 	$(BIN)/python -m tests.crash.stress --seeds $(STRESS_SEEDS) --first $(STRESS_FIRST)
+	$(BIN)/python -m tests.crash.nodes --seeds 5 --first $(STRESS_FIRST)
 	$(BIN)/python scripts/fuzz/all.py
 
 # Damaged files for every reader, FUZZ_SECONDS in all; FUZZ=ledger for those of that name. Where atheris is installed

@@ -229,7 +229,7 @@ SECTIONS: dict[str, Section] = {
     ),
     "budget": Section(
         "What a kept example costs",
-        "Scenes, the paper's bounds (10 thoughts, 4 cues, 3 samples), three seeds. Dashed: the goal of a tenth, not "
+        "Scenes, the paper's bounds (10 thoughts, 4 cues, 3 samples), three seeds. Dashed: a tenth, the goal, not "
         "reached.",
         _budget,
         _budget_rows,

@@ -1,5 +1,6 @@
 """Short hands for asking a real server, through our own code and past it."""
 
+import re
 from typing import Any
 
 import aiohttp
@@ -57,6 +58,27 @@ async def post(server: Server, path: str, fields: Body) -> tuple[int, Body]:
     async with aiohttp.ClientSession(headers=headers) as session:
         response = await session.post(url, data=msgspec.json.encode(fields))
         return response.status, msgspec.json.decode(await response.read())
+
+
+async def get(server: Server, path: str) -> Body:
+    """What a server says of itself, below its root."""
+    url = server.url.removesuffix("/v1") + path
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        assert response.status == 200, path
+        return msgspec.convert(msgspec.json.decode(await response.read()), Body)
+
+
+async def counted(server: Server, *names: str) -> list[int]:
+    """vLLM's own counters since it was started, by their names behind `vllm:`."""
+    url = server.url.removesuffix("/v1") + "/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        lines = (await response.text()).splitlines()
+    found = dict.fromkeys(names, 0)
+    for line in lines:
+        match = re.match(r"vllm:(\w+)\{", line)
+        if match and match[1] in found:
+            found[match[1]] += int(float(line.rpartition(" ")[2]))
+    return list(found.values())
 
 
 async def prompt_ids(server: Server, request: Request, dialect: Dialect) -> list[int]:

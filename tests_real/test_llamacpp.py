@@ -15,7 +15,7 @@ import doctoring
 from conftest import INSIDE, Server, call, serving
 from lpt.chat import Template
 from lpt.errors import UserError
-from lpt.models import dialects, probe
+from lpt.models import dialects, probe, quiz
 from lpt.models.base import Message, Reply
 from lpt.models.dialects import Way
 
@@ -78,27 +78,27 @@ TEMPLATES = {
     "thinking, opening": HEAD + THINKING + OPENING_OR_CLOSING,
     "deepseek-r1": (resources.files("lpt") / "templates" / "deepseek-r1.jinja").read_text(encoding="utf-8"),
 }
-Serve = Callable[[str], Awaitable[Server]]
+Serve = Callable[..., Awaitable[Server]]
 
 
 @pytest.fixture(scope="module")
 async def serve(
     environment: Callable[[str], Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Serve]:
-    """A server with one of the templates; each is started once."""
-    running: dict[str, Server] = {}
+    """A server with one of the templates, and flags; each is started once."""
+    running: dict[tuple[str, str], Server] = {}
     async with contextlib.AsyncExitStack() as stack:
 
-        async def get(name: str) -> Server:
-            if name not in running:
+        async def get(name: str, flags: str = "") -> Server:
+            if (name, flags) not in running:
                 folder = tmp_path_factory.mktemp("llamacpp")
                 python = environment("llamacpp")
                 template, model = folder / "template.jinja", folder / "tiny.gguf"
                 template.write_text(TEMPLATES[name], encoding="utf-8")
                 call(python, INSIDE / "tiny_gguf.py", corpus, template, model)
-                command = f"{python} {INSIDE / 'llamacpp_serve.py'} {model} {{port}}"
-                running[name] = await stack.enter_async_context(serving(command, "tiny", template, folder))
-            return running[name]
+                command = f"{python} {INSIDE / 'llamacpp_serve.py'} {model} {{port}} {flags}".strip()
+                running[name, flags] = await stack.enter_async_context(serving(command, "tiny", template, folder))
+            return running[name, flags]
 
         yield get
 
@@ -139,10 +139,10 @@ async def count(server: Server, text: str) -> int:
     return len(body["tokens"])
 
 
-def rendered(server: Server, prefill: str) -> str:
+def rendered(server: Server, prefill: str | None, question: str = QUESTION) -> str:
     """Our own rendering; the server leaves its first mark out of a prompt, and puts it there itself."""
     template = Template(server.folder.read_text(), "tiny", {"bos_token": ""})
-    return template.render([Message("user", QUESTION)], prefill=prefill).text
+    return template.render([Message("user", question)], prefill=prefill).text
 
 
 @checks("started by `launch`; says `owned_by: llamacpp`, so that `auto` is the dialect `trailing`")
@@ -300,10 +300,31 @@ async def test_doctor(server: Server, tmp_path: Path, note: Note) -> None:
         "cached tokens": "yes",
         "context": "yes",
     }
-    assert found.context == 4096  # of 8192 for its two slots
+    props = await asking.get(server, "/props")
+    assert found.context == props["default_generation_settings"]["n_ctx"] == 4096  # of 8192 for its two slots
+    assert props["total_slots"] == 2
+    assert not props["modalities"]["vision"]
+    assert found.why("n").endswith("took 4 requests")  # three together, refused; then one by one
+    whole = 1 + await count(server, rendered(server, None, quiz.TALK))  # one for its own mark
+    assert re.search(rf"up to {whole - 1} tokens", found.why("cached tokens"))  # the last is always computed
     assert found.dialect == "trailing"
     assert found.opens == "no"
     note(doctoring.told(found))
+
+
+@checks("`lpt doctor` on another one: four slots, each with a share of the context, and no prompt cache")
+async def test_doctor_by_flags(serve: Serve, server: Server, tmp_path: Path) -> None:
+    other = await serve("plain", "--parallel 4 --no-cache-prompt")
+    usual, found = [await doctoring.examined(one, tmp_path) for one in (server, other)]
+    props = await asking.get(other, "/props")
+    assert props["total_slots"] == 4
+    assert found.context == props["default_generation_settings"]["n_ctx"] == 2048
+    assert found.can("n") == "yes"
+    assert found.can("cached tokens") == "no"
+    changed = {"n", "cached tokens", "context"}
+    assert {what: finding.can for what, finding in found.findings.items() if what not in changed} == {
+        what: finding.can for what, finding in usual.findings.items() if what not in changed
+    }
 
 
 @checks("`lpt doctor`: each template's ways; warned where the template opens the thought and the prefix does not")

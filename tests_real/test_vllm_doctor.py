@@ -7,8 +7,10 @@ import pytest
 
 import asking
 import doctoring
-from conftest import Server
+from conftest import Server, serving, vllm_command
+from lpt.models import quiz
 from lpt.models.checkup import Checkup
+from lpt.models.dialects import Dialect
 
 pytestmark = pytest.mark.tool("vllm")
 checks = pytest.mark.checks
@@ -56,6 +58,66 @@ async def test_vision(vision: Checkup, note: Note) -> None:
     assert vision.context == 4096
     assert vision.opens == "no"
     note(doctoring.told(vision))
+
+
+@checks(
+    "`lpt doctor`: its figures are those of the server's own list, of its flags and of token ids: context, tokens "
+    "of a picture, cached tokens"
+)
+@pytest.mark.parametrize("name", ["text", "vision"])
+async def test_figures(
+    name: str, text_server: Server, vision_server: Server, text: Checkup, vision: Checkup
+) -> None:
+    server, found = (text_server, text) if name == "text" else (vision_server, vision)
+    (card,) = (await asking.get(server, "/v1/models"))["data"]
+    assert card["id"] == name
+    assert f"--max-model-len {found.context} " in server.launched.command
+    assert found.context == card["max_model_len"]
+    ids = await asking.prompt_ids(server, quiz.request(quiz.TALK), "continue")
+    blocks = (len(ids) - 1) // 32  # the last token is always computed
+    assert f"up to {32 * blocks} tokens" in found.why("cached tokens")
+    if name == "vision":
+        pad, side = await asking.token_ids(server, "<|image_pad|>"), 224 // 28
+        seen = await asking.prompt_ids(
+            server, quiz.request(quiz.COLOR, images=tuple(quiz.pictures()[:1])), "continue"
+        )
+        blind = await asking.prompt_ids(server, quiz.request(quiz.COLOR), "continue")
+        assert seen.count(pad[0]) == side * side
+        assert f"{len(seen) - len(blind)} tokens a picture" in found.why("images")
+
+
+@checks(
+    "`lpt doctor` on another one, with a short context, that keeps to itself what its prefix cache found (no "
+    "`--enable-prompt-tokens-details`): the rest as before"
+)
+async def test_flags(
+    text_server: Server, environment: Callable[[str], Path], text: Checkup, tmp_path: Path
+) -> None:
+    command = vllm_command(environment("vllm"), text_server.folder, "text")
+    command = command.replace("--enable-prompt-tokens-details", "").replace("len 4096", "len 2048")
+    async with serving(command, "text", text_server.folder, tmp_path) as server:
+        found = await doctoring.examined(server, tmp_path)
+        (hits,) = await asking.counted(server, "prefix_cache_hits_total")
+    assert hits > 0
+    assert found.can("cached tokens") == "no"
+    assert found.why("cached tokens").endswith("or not told")
+    assert found.context == 2048
+    changed = {"cached tokens", "context"}
+    assert {what: finding.can for what, finding in found.findings.items() if what not in changed} == {
+        what: finding.can for what, finding in text.findings.items() if what not in changed
+    }
+
+
+@checks("`lpt doctor` finds a turn continued exactly where its token ids are the prompt's last")
+async def test_prefill_by_ids(text_server: Server, text: Checkup, tmp_path: Path) -> None:
+    request = quiz.request(quiz.COUNT, prefill=quiz.BEGUN)
+    turn = await asking.token_ids(text_server, quiz.BEGUN)
+    ways: tuple[Dialect, ...] = ("continue", "trailing", "prefix")
+    for way in ways:
+        ids = await asking.prompt_ids(text_server, request, way)
+        found = await doctoring.examined(text_server, tmp_path, prefill=way)
+        assert (ids[-len(turn) :] == turn) == (found.can("prefill") == "yes"), way
+    assert text.dialect == "continue"
 
 
 @checks("`lpt doctor`: which ways of continuing a turn are true ones, and which close it")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import polars as pl
 import pytest
 
+import asking
 from conftest import Server
 from lpt.curate.funnel import check, funnel
 from lpt.pipeline import State
@@ -111,23 +111,17 @@ def toml(value: Any) -> str:
 
 async def answered(*servers: Server) -> int:
     """Choices that servers have finished since they were started, by their own count."""
-    total = 0.0
-    async with aiohttp.ClientSession() as session:
-        for server in servers:
-            async with session.get(server.url.removesuffix("/v1") + "/metrics") as response:
-                for line in (await response.text()).splitlines():
-                    if line.startswith("vllm:request_success_total"):
-                        total += float(line.rpartition(" ")[2])
-    return int(total)
+    return sum([(await asking.counted(server, "request_success_total"))[0] for server in servers])
 
 
 def run_once(recipe: Path, out: Path, settings: dict[str, Any]) -> tuple[Run, str]:
     """Run, and see that nothing failed and nothing vanished."""
+    images = settings.get("captions.count", 3)
     overrides = [part for key, value in settings.items() for part in ("--set", f"{key}={toml(value)}")]
     done = lpt("run", recipe, "--out", out, *overrides)
     assert done.returncode == 0, done.stderr[-3000:]
     run = Run.open(out)
-    assert State.of_run(run) == State(complete=True, images=3, of=3, until="think_harder")
+    assert State.of_run(run) == State(complete=True, images=images, of=images, until="think_harder")
     assert run.failed_calls() == 0, run.table("drops").filter(pl.col("reason") == "call-failed").collect()
     counts = funnel(run)
     check(counts)

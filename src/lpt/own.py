@@ -8,6 +8,7 @@ import polars as pl
 from lpt.captions.known import Known
 from lpt.captions.questions import read
 from lpt.errors import SourceError
+from lpt.partition import Sieve
 from lpt.records import Caption, Drop
 from lpt.store.run import Run
 from lpt.store.tables import read_table
@@ -19,13 +20,16 @@ TABLE = "brought"
 _ORDER = ("image", "caption", "index")
 
 
-def take_in(run: Run, limit: int | None, *, captions_needed: bool) -> tuple[int, list[Drop]]:
+def take_in(
+    run: Run, limit: int | None, *, captions_needed: bool, only: Sieve | None = None
+) -> tuple[int, list[Drop]]:
     """Read the recipe's [questions] into two tables, ordered by image hash; the number of captions, and the drops.
 
     Args:
         run: the run.
         limit: take only this many rows.
         captions_needed: the run will think harder, which takes a caption.
+        only: take only the images of one partition.
 
     Raises:
         SourceError: the source cannot be read, not one row of it can be used, or captions are needed and there are
@@ -34,6 +38,7 @@ def take_in(run: Run, limit: int | None, *, captions_needed: bool) -> tuple[int,
     recipe = run.recipe
     assert recipe.questions
     drops: list[Drop] = []
+    some = False
     with Known(run.path / "intake.sqlite") as known, run.writing() as tables:
         captions = tables.open("captions", Caption, sort=("image", "id"))
         questions = tables.open(TABLE, Brought, sort=_ORDER)
@@ -46,16 +51,22 @@ def take_in(run: Run, limit: int | None, *, captions_needed: bool) -> tuple[int,
             limit=limit,
             known=known,
         ):
-            if isinstance(item, Drop):
+            if isinstance(item, Brought):
+                some = True
+                if only is None or only.partition.holds(item.image):
+                    questions.write([item])
+            elif only and not only.keeps(item):
+                continue
+            elif isinstance(item, Drop):
                 drops.append(item)
             else:
-                (captions if isinstance(item, Caption) else questions).write([item])
+                captions.write([item])
     images = captions.rows
-    if questions.rows == 0:
+    if not some:
         raise SourceError(_why(drops))
     if captions_needed:
         texts = run.table("captions").select(there=pl.col("text") != "").collect()["there"]
-        if not texts.any():
+        if not (only.told if only else texts.any()):
             raise SourceError(
                 f"none of the {images} images has a caption, and thinking harder reads one: stop after the student "
                 "(--until think), or name the column that holds captions (questions.columns.caption)"

@@ -20,6 +20,7 @@ from lpt.models.base import Image, Model
 from lpt.models.fleet import Fleet
 from lpt.models.purse import Means, Purse
 from lpt.models.recorded import Recorded, Traffic
+from lpt.partition import Sieve
 from lpt.phases import Phase, Schedule, phases
 from lpt.recipe import Recipe
 from lpt.records import Caption, Drop, Stage
@@ -75,7 +76,7 @@ class State(msgspec.Struct, frozen=True):
         path = run.path / "state.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=State) if path.exists() else None
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise RunError(
                 f"{path} cannot be read ({error}): the same `lpt run` writes it anew, and asks nothing twice"
             ) from error
@@ -101,6 +102,7 @@ def synthesize(
     until: Until = "think_harder",
     means: Means | None = None,
     watcher: Watcher | None = None,
+    only: Sieve | None = None,
 ) -> Run:
     """Carry a recipe out into a run folder: read captions, ask the three models, write the tables.
 
@@ -113,6 +115,7 @@ def synthesize(
         until: stop after this stage.
         means: what may be spent. When it is, no new call is made, and the tables hold what there is.
         watcher: is told how it goes.
+        only: take only the images of one partition; of all of them, if `limit` says so, only the first.
 
     Raises:
         UserError: the recipe, the source or the folder cannot be used.
@@ -132,9 +135,9 @@ def synthesize(
         with _or_nothing(Path(out), keep=there):
             run = Run.create(out, recipe)
             if recipe.questions:
-                captions, drops = own.take_in(run, limit, captions_needed=until == "think_harder")
+                captions, drops = own.take_in(run, limit, captions_needed=until == "think_harder", only=only)
             else:
-                captions, drops = _take_in(run, limit)
+                captions, drops = _take_in(run, limit, only)
         ledger = stack.enter_context(Ledger(run.ledger_path, str(run.path)))
         fingerprint = resume.fingerprint(recipe, until)
         before = Finished.open(run, fingerprint, ledger.holds)
@@ -163,7 +166,7 @@ def _or_nothing(folder: Path, *, keep: bool) -> Iterator[None]:
         raise
 
 
-def _take_in(run: Run, limit: int | None) -> tuple[int, list[Drop]]:
+def _take_in(run: Run, limit: int | None, only: Sieve | None) -> tuple[int, list[Drop]]:
     """Read the source into the captions table, ordered by image hash; the number of captions, and the drops."""
     recipe = run.recipe
     drops: list[Drop] = []
@@ -178,6 +181,8 @@ def _take_in(run: Run, limit: int | None) -> tuple[int, list[Drop]]:
             limit=limit,
             known=known,
         ):
+            if only and not only.keeps(item):
+                continue
             if isinstance(item, Drop):
                 drops.append(item)
             else:

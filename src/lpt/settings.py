@@ -368,3 +368,23 @@ class RunSettings(Section, frozen=True, kw_only=True):
     launched one after another, and each stage is drained before the next one begins."""
     round: Count = 0
     """phased: so many images pass all stages before the next begin, and each model is launched again. 0: all."""
+
+
+class ClusterSettings(Section, frozen=True, kw_only=True):
+    """How partitions are worked on (`lpt run --on ray`, `--partition`). Nothing here changes what is made."""
+
+    workers: Count = 0
+    """Partitions at a time; limits a minute and `concurrency` are divided by it. 0: `--on ray`: as many as the
+    cluster has room for; `--partition`: all of them."""
+    partitions: Count = 0
+    """`--on ray`: into how many partitions the run is divided. 0: one a worker."""
+    address: str | None = None
+    """The Ray cluster. None: RAY_ADDRESS, or one of this machine alone, which lasts as long as the run."""
+    cpus: Annotated[float, Meta(gt=0)] = 1.0
+    """CPUs that Ray sets aside for a worker."""
+    gpus: Annotated[float, Meta(ge=0)] = 0.0
+    """GPUs that Ray sets aside for a worker, for servers that it launches."""
+    publish: Annotated[float, Meta(gt=0)] = 30.0
+    """Seconds between two pieces: at most so much is lost with a machine."""
+    scratch: str | None = None
+    """A folder on each machine's own disk, to work in. None: the system's temporary one."""

@@ -200,6 +200,16 @@ async def test_what_a_dial_takes_away_is_told(dials: dict[str, Any], missing: di
         assert lacks(await look_at(url)) == {**AT_REST, **missing}
 
 
+async def test_cached_tokens_are_those_of_one_prompt():
+    """However many requests three choices took."""
+    told = []
+    faults: dict[str, float]
+    for faults in ({}, {"ignore-n": 1.0}):
+        async with server(faults=faults) as url:
+            told.append((await look_at(url)).why("cached tokens"))
+    assert told[0] == told[1] != ""
+
+
 async def test_a_server_that_counts_no_tokens_leaves_open_what_only_they_could_tell():
     async with server(told=tells_no_usage) as url:
         found = await look_at(url)

@@ -12,6 +12,7 @@ from lpt.cli import (
     compose,
     doctor,
     export,
+    gather,
     grade,
     import_,
     ledger,
@@ -21,9 +22,10 @@ from lpt.cli import (
     show,
     sim,
     status,
+    train,
     verify,
 )
-from lpt.errors import LptError
+from lpt.errors import LptError, StoreError
 
 app = typer.Typer(
     name="lpt",
@@ -36,11 +38,13 @@ app = typer.Typer(
 app.command()(doctor.doctor)
 app.command()(plan.plan)
 app.command()(run.run)
+app.command()(gather.gather)
 app.command()(status.status)
 app.command()(show.show)
 app.command()(verify.verify)
 app.command()(compose.compose)
 app.command()(export.export)
+app.add_typer(train.app, name="train")
 imports = typer.Typer(help="Make a run from what others made.", no_args_is_help=True)
 imports.callback()(lambda: None)
 imports.command()(import_.published)
@@ -63,3 +67,10 @@ def main() -> None:
 
         print(f"lpt: {safe(str(error))}", file=sys.stderr)  # noqa: T201 (the one place where errors are said)
         sys.exit(error.exit_code)
+    except BaseException as error:
+        # The pages of a table are read long after it was opened, wherever a query is carried out.
+        tables = sys.modules.get("lpt.store.tables")
+        if tables is None or not tables.damaged_table(error):
+            raise
+        print(f"lpt: {tables.DAMAGED}", file=sys.stderr)  # noqa: T201 (as above)
+        sys.exit(StoreError.exit_code)

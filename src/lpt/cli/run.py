@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe (TOML): see recipes/.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The run folder. The same one again goes on there.")],
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", metavar="PATH", help="The run folder. The same one again goes on there."),
+    ],
     set_: Annotated[
         Optional[list[str]],  # noqa: UP045 (typer reads it at run time on 3.10)
         typer.Option("--set", help="Override a setting: --set think.samples=4. May be repeated."),
@@ -34,6 +37,14 @@ def run(
     max_time: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(metavar="TIME", help="Make no new call after this time: 90s, 45m, 2h30m."),
+    ] = None,
+    partition: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="I/N", help="Work on one of N partitions, counted from 0; then `lpt gather`."),
+    ] = None,
+    on: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="ray", help="Work on partitions on a Ray cluster, and gather them: see [cluster]."),
     ] = None,
 ) -> None:
     """Make a training set: ask, think, think harder, then compose.
@@ -63,7 +74,14 @@ def run(
         )
     means = Means(tokens=max_tokens, cost=max_cost, seconds=_seconds(max_time) if max_time else None)
     talk = console.talk()
-    differing = changed(out, loaded)
+    if partition is not None or on is not None:
+        from lpt.cli.gather import in_partitions
+
+        in_partitions(loaded, out, partition, on, limit=limit, until=until, means=means)
+        return
+    if "://" in out:
+        raise UserError(f"{out} is no folder on a disk: a run there takes --on ray, or --partition I/N")
+    differing = changed(Path(out), loaded)
     if differing:
         differing.insert(0, f"{out} was last run with another recipe; what was answered is kept:")
         talk.print("\n  ".join(differing), style="yellow", markup=False, soft_wrap=True)

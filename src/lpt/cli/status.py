@@ -24,10 +24,19 @@ def status(
     from lpt.errors import UserError
     from lpt.look import console
     from lpt.look.drops import listed, print_drops
+    from lpt.look.partitions import open_partitions, print_partitions, summed
     from lpt.look.status import print_status, status_json
     from lpt.store.run import Run
 
     opened = Run.open(run)
+    parts = open_partitions(run)
+    if parts and not (drops or stage or reason):
+        if json:
+            said = {"run": str(run), "complete": False, **summed(parts, opened.recipe), "by_partition": parts}
+            typer.echo(msgspec.json.encode(said))
+        else:
+            print_partitions(run, parts, opened.recipe, console.data())
+        return
     if drops:
         found = listed(opened, stage=stage, reason=reason, first=first)
         if json:

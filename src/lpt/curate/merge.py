@@ -46,7 +46,7 @@ _ORDER = {
     "judgements": ("image", "check", "record", "id"),
 }
 # Where a run is carried out, and from where, makes no difference to what its records are worth.
-_ASIDE = ("captions.", "questions.", "run.", "ledger", "seed", "curate.validation")
+_ASIDE = ("captions.", "questions.", "run.", "cluster.", "ledger", "seed", "curate.validation")
 
 
 class Merged(msgspec.Struct, frozen=True):

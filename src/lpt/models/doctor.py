@@ -244,7 +244,9 @@ class _Doctor:
         return Finding("unsure", "with some replies only") if some else Finding("no", "no token counts in replies")
 
     def _cached(self) -> Finding:
-        most = max((reply.usage.cached_tokens for reply in self._replies), default=0)
+        # Of several choices the tokens may be those of as many requests.
+        single = (reply.usage.cached_tokens for reply in self._replies if len(reply.choices) == 1)
+        most = max(single, default=0)
         if most:
             return Finding("yes", f"up to {most} tokens of a prompt that came again")
         return Finding("no", "none reported of prompts that came again: no prefix cache, or not told")
