@@ -33,6 +33,7 @@ from lpt.serving.dials import Dials as ServerDials
 from lpt.settings import Section
 from lpt.store.ledger import Ledger
 from lpt.store.tables import TABLES, schema
+from lpt.train.settings import TrainRecipe
 from lpt.world.dials import Dials as RoleDials
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -53,10 +54,10 @@ def _cell(text: str) -> str:
     return "`".join(piece if i % 2 else piece.replace("<", "&lt;") for i, piece in enumerate(pieces))
 
 
-def settings() -> str:
+def settings(recipe: type[Section] = Recipe) -> str:
     """Every section of a recipe with its settings."""
-    parts = [f"## Above all sections\n\n{table(_HEAD, list(_rows(Recipe, sections=False)))}"]
-    for name, kind in _sections(Recipe, ""):
+    parts = [f"## Above all sections\n\n{table(_HEAD, list(_rows(recipe, sections=False)))}"]
+    for name, kind in _sections(recipe, ""):
         rows = list(_rows(kind, sections=False))
         parts.append(f"## `[{name}]`\n\n{_first(kind)}" + (f"\n\n{table(_HEAD, rows)}" if rows else ""))
     return "\n\n".join(parts)
@@ -237,6 +238,7 @@ def filters() -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
+    "training settings": lambda: settings(TrainRecipe),
     "tables": tables,
     "ledger": ledger_schema,
     "dials": dials,

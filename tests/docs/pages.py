@@ -47,6 +47,9 @@ NOT_RUN = {
     "llama-server": "a real server",
     "ollama": "a real server",
     "OLLAMA_": "a real server",
+    "lpt train": "needs a model's weights; tests/train does the same with a tiny one",
+    "accelerate": "needs several GPUs",
+    "tensorboard": "a server",
 }
 """The commands that are shown and not run, by how they begin, and why."""
 

@@ -92,6 +92,8 @@ def in_partitions(recipe: "Recipe", out: str, partition: str | None, on: str | N
                 run_on_ray(recipe, out, **given, watcher=progress)
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}.\nTo go on: the same command again") from None
+    except KeyboardInterrupt:
+        raise Interrupted("stopped at once; what was published is kept.\nTo go on: the same command again") from None
     if partition is not None:
         talk.print(
             f"Partition {partition} is finished. When all are: lpt gather {out}", highlight=False, markup=False
