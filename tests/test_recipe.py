@@ -151,7 +151,7 @@ def refused(text: str, *overrides: str) -> str:
         ("think.sampels = 3", "my.toml, line 1: there is no setting `think.sampels`; did you mean `samples`?"),
         (
             "[run]\nzzz = 1",
-            "my.toml, line 2: there is no setting `run.zzz`; there are: images_in_flight",
+            "my.toml, line 2: there is no setting `run.zzz`; there are: images_in_flight, schedule, round",
         ),
         ('[think]\nmodel = "a"\n\nsamples = "3"', "my.toml, line 4: `think.samples`: expected `int`, got `str`"),
         ('[think]\nmodel = "a"\nsamples = true', "my.toml, line 3: `think.samples`: expected `int`, got `bool`"),

@@ -93,7 +93,7 @@ def in_partitions(recipe: "Recipe", out: str, partition: str | None, on: str | N
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}.\nTo go on: the same command again") from None
     except KeyboardInterrupt:
-        raise Interrupted("stopped at once; what was published is kept.\nTo go on: the same command again") from None
+        raise Interrupted("stopped; what was published is kept.\nTo go on: the same command again") from None
     if partition is not None:
         talk.print(
             f"Partition {partition} is finished. When all are: lpt gather {out}", highlight=False, markup=False

@@ -129,11 +129,9 @@ def _train(
                 made = prepare(source, place, loaded)
                 _print_masks(made, show_masks, json=json)
                 return
-            from accelerate import PartialState
-
             from lpt.train import session
 
-            state = PartialState()
+            state = session.processes()
             with state.main_process_first():
                 made = prepare(source, place, loaded, write=state.is_main_process or brief)
         except ModuleNotFoundError as error:

@@ -136,7 +136,7 @@ def _shingles(texts: pl.Series) -> tuple[Words, Ints]:
     few = pl.col("words").list.len() < SHINGLE
     words = words.to_frame().select(pl.when(few).then(filled).otherwise("words"))["words"]
     lengths = words.list.len().to_numpy().astype(np.int64)
-    hashed = _hashed(words.explode())
+    hashed = _hashed(words.explode(empty_as_null=False))
     runs = np.zeros(max(len(hashed) - SHINGLE + 1, 0), np.uint64)
     for step, factor in enumerate(_STEPS):
         runs += _mixed(hashed[step : step + len(runs)] * factor)

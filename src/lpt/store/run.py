@@ -198,7 +198,7 @@ class Run:
         rows = self.table(name)
         parts = [rows.select(owner, "reply")]
         if name == "long_thoughts":
-            parts.append(rows.select(owner, reply="cut").explode("reply"))
+            parts.append(rows.select(owner, reply="cut").explode("reply", empty_as_null=False))
         return (
             pl.concat(parts)
             .drop_nulls()

@@ -22,7 +22,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     weights: int
     gradients: int
     optimizer: int
-    """AdamW's two moments, in float32."""
+    """AdamW's two moments, in the type of the weights that move."""
     reference: int
     activations: int
     """Rough: what is kept for the backward pass, and the layer that is being computed again."""
@@ -61,9 +61,9 @@ def estimate(folder: Path, recipe: TrainRecipe, longest: int) -> Estimate:
         trained=trained,
         weights=weights,
         gradients=trained * moving,
-        optimizer=trained * 8,
+        optimizer=trained * 2 * moving,
         reference=every * moving if copy else 0,
         activations=activations,
-        checkpoint=(trained * moving if lora else weights) + trained * 8,
+        checkpoint=(trained * moving if lora else weights) + trained * 2 * moving,
         final=trained * moving + (every * plain if recipe.lora.merge else 0) if lora else every * plain,
     )

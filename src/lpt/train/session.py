@@ -61,7 +61,7 @@ def train(
         StoreError: the disk failed, or would.
     """
     recipe = prepared.recipe
-    state = PartialState()
+    state = processes()
     needs = estimate(prepared.model, recipe, prepared.train.lengths[-1])
     start: Path | None = None
     if not dry_run:
@@ -167,7 +167,7 @@ def _arguments(prepared: Prepared, out: Path, *, dry_run: bool) -> dict[str, Any
     optimizer, memory = recipe.optimizer, recipe.memory
     validates = bool(prepared.validation.rows) and not dry_run
     when = "no" if dry_run else "steps" if recipe.validate.every else "epoch"
-    gpu = torch.cuda.is_available()
+    gpu = torch.accelerator.is_available()
     return {
         "output_dir": str(out),
         "seed": recipe.seed,
@@ -212,9 +212,15 @@ def _metric(prepared: Prepared) -> str:
     return "eval_accuracy" if prepared.sets.asked else "eval_loss"
 
 
+def processes() -> PartialState:
+    """All processes of this training, as the launcher set them up."""
+    # Without a GPU it must be told so, or it takes each process of a sharded training to be alone.
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
 def devices() -> int:
     """Processes that train together, a device each."""
-    return int(PartialState().num_processes)
+    return int(processes().num_processes)
 
 
 def _best(history: Sequence[dict[str, float]], step: int | None) -> dict[str, float]:
@@ -291,4 +297,4 @@ def _longest(prepared: Prepared) -> list[Encoded]:
     return rows[: prepared.recipe.optimizer.at_once * devices()]
 
 
-__all__ = ["Trained", "build", "devices", "estimate", "tokens_in_a_step", "train"]
+__all__ = ["Trained", "build", "devices", "estimate", "processes", "tokens_in_a_step", "train"]
