@@ -54,6 +54,28 @@ class Watcher(Protocol):
         """Something is to be known while it goes on: a server is down, and waited for."""
 
 
+class Silent(Watcher):
+    """Is told and says nothing: to stand on for whoever wants to know one thing alone."""
+
+    def begin(self, images: int, models: dict[str, Traffic]) -> None:
+        """Nothing."""
+
+    def tell(self, stage: Stage, kept: int, dropped: int) -> None:
+        """Nothing."""
+
+    def arrived(self) -> None:
+        """Nothing."""
+
+    def known(self, images: int) -> None:
+        """Nothing."""
+
+    def stopping(self) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+
 class _Stopping(Protocol):
     def stopping(self) -> None: ...
 

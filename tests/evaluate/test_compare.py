@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lpt.errors import UserError
+from lpt.evaluate import columns, evaluated, paper, registry, stats
 from lpt.evaluate import compare as comparing
-from lpt.evaluate import evaluated, paper, registry, scores, stats
 from lpt.evaluate.compare import Comparison
 from lpt.evaluate.evaluated import read
 from lpt.evaluate.metrics import items_of, score
@@ -389,5 +389,5 @@ def test_numbers_for_machines_come_back_the_same(tmp_path: Path) -> None:
 
 
 def test_what_an_evaluation_writes_is_what_a_comparison_reads() -> None:
-    assert {name: scores.SCHEMA[name] for name in evaluated.COLUMNS} == dict(evaluated.COLUMNS)
-    assert set(SCHEMA) <= set(scores.SCHEMA), "what these tests write is what an evaluation writes"
+    assert {name: columns.SCHEMA[name] for name in evaluated.COLUMNS} == dict(evaluated.COLUMNS)
+    assert set(SCHEMA) <= set(columns.SCHEMA), "what these tests write is what an evaluation writes"

@@ -14,9 +14,9 @@ from aiohttp import web
 from lpt.cli import eval as eval_
 from lpt.errors import Denied, RunError, UserError
 from lpt.evaluate import registry
+from lpt.evaluate.columns import SCHEMA
 from lpt.evaluate.protocols import protocol
 from lpt.evaluate.run import Plan, evaluate
-from lpt.evaluate.scores import SCHEMA
 from lpt.evaluate.summary import Figures, figures
 from lpt.settings import ModelSettings
 from tests.evaluate import made

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from lpt.errors import UserError
 from lpt.evaluate import matches, metrics, published_grader
+from lpt.evaluate.columns import SCHEMA
 from lpt.evaluate.items import Item
 from lpt.evaluate.judging import judge, plurality
 from lpt.evaluate.metrics import MICRO, Metric
 from lpt.evaluate.protocols import PROTOCOLS, protocol
 from lpt.evaluate.registry import benchmark
-from lpt.evaluate.scores import SCHEMA
 
 ITEM = Item(id="1", question="Which color?", options=("red", "blue", "green"), truth="B", category="c")
 OPEN = Item(id="2", question="How many?", truth=("3",), category="c")

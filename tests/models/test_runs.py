@@ -6,9 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lpt.models.recorded import Traffic
-from lpt.pipeline import synthesize
-from lpt.records import Stage
+from lpt.pipeline import Silent, synthesize
 from lpt.serving.dials import FAULTS
 from lpt.store.run import Run
 from tests.conftest import MODELS, Sim, small_recipe
@@ -20,26 +18,11 @@ ELSEWHERE = {"429", "429-after", "silent", "stall", "huge", "slow", "stranger"}
 """Faults that take long, or that want more than this, tested elsewhere."""
 
 
-class Listener:
-    """A watcher that keeps what was said."""
+class Listener(Silent):
+    """Keeps what was said."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
-
-    def begin(self, images: int, models: dict[str, Traffic]) -> None:
-        """Nothing."""
-
-    def tell(self, stage: Stage, kept: int, dropped: int) -> None:
-        """Nothing."""
-
-    def arrived(self) -> None:
-        """Nothing."""
-
-    def known(self, images: int) -> None:
-        """Nothing."""
-
-    def stopping(self) -> None:
-        """Nothing."""
 
     def say(self, message: str) -> None:
         """Keep it."""

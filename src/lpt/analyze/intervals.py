@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lpt.evaluate.stats import LEAST, student
+from lpt.evaluate.stats import LEAST, by_cluster, resampled, student
 from lpt.records import digest
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 DRAWS: Final = 2_000
-_CHUNK: Final = 4_000_000
 
 
 class Estimate(NamedTuple):
@@ -72,18 +71,13 @@ def paired(values: Floats, images: Floats, *, seed: str) -> Estimate:
     """
     if not len(values):
         return NONE
-    _, codes = np.unique(images, return_inverse=True)
-    sums, sizes = np.bincount(codes, weights=values), np.bincount(codes).astype(np.float64)
+    sums, sizes = by_cluster(values, images)
     value = float(values.mean())
     number = len(sums)
     if number < LEAST:
         return Estimate(value)
     rng = np.random.default_rng(int(digest(seed)[:12], 16))
-    means = np.empty(DRAWS)
-    step = max(1, _CHUNK // number)
-    for first in range(0, DRAWS, step):
-        chosen = rng.integers(0, number, size=(min(step, DRAWS - first), number))
-        means[first : first + step] = sums[chosen].sum(axis=1) / sizes[chosen].sum(axis=1)
+    means = resampled(rng, sums, sizes, DRAWS)
     # The draws of a mean of k images vary by (k - 1) / k of what the mean itself does, and Student's tails are
     # wider than the normal's: as in `lpt.evaluate.stats.bootstrapped`.
     wide = student(0.975, number - 1) / 1.959964 * math.sqrt(number / (number - 1))

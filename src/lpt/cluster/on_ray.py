@@ -25,9 +25,8 @@ from lpt.errors import Interrupted, LptError, ModelError, StoreError, Unavailabl
 from lpt.models.purse import Means
 from lpt.models.recorded import Traffic
 from lpt.partition import MOST, Partition
-from lpt.pipeline import Watcher
+from lpt.pipeline import Silent, Watcher
 from lpt.recipe import Recipe
-from lpt.records import Stage
 from lpt.settings import ClusterSettings
 from lpt.synthesis.journey import Until
 
@@ -80,26 +79,11 @@ class Worker:
         return msgspec.msgpack.encode(outcome)
 
 
-class _Listener:
-    """A `Watcher` that keeps what is said, and leaves the counting to others."""
+class _Listener(Silent):
+    """Keeps what is said, and leaves the counting to others."""
 
     def __init__(self, said: list[str]) -> None:
         self._said = said
-
-    def begin(self, images: int, models: dict[str, Traffic]) -> None:
-        """Nothing to do."""
-
-    def tell(self, stage: Stage, kept: int, dropped: int) -> None:
-        """Nothing to do."""
-
-    def arrived(self) -> None:
-        """Nothing to do."""
-
-    def known(self, images: int) -> None:
-        """Nothing to do."""
-
-    def stopping(self) -> None:
-        """Nothing to do."""
 
     def say(self, message: str) -> None:
         """Keep it."""

@@ -13,24 +13,14 @@ import msgspec
 import polars as pl
 
 from lpt.errors import UserError
+from lpt.evaluate.columns import SCHEMA
 from lpt.evaluate.metrics import MICRO, Metric
 
 Grader: TypeAlias = Literal["lpt", "published"]
 """Whose verdicts count: ours, or those that the authors' published scripts would give."""
 
 COLUMNS: Final[Mapping[str, Any]] = {
-    "benchmark": pl.String,
-    "item": pl.String,
-    "sample": pl.Int32,
-    "category": pl.String,
-    "cluster": pl.String,
-    "question": pl.String,
-    "options": pl.List(pl.String),
-    "truth": pl.List(pl.String),
-    "outcome": pl.String,
-    "published": pl.Boolean,
-    "tokens_out": pl.Int32,
-    "truncated": pl.Boolean,
+    name: kind for name, kind in SCHEMA.items() if name not in {"reply", "answer", "reason", "credit"}
 }
 """The columns of `scores.parquet` that a comparison reads."""
 

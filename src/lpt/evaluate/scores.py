@@ -10,28 +10,9 @@ import msgspec
 import polars as pl
 
 from lpt.errors import RunError, StoreError
+from lpt.evaluate.columns import SCHEMA
 from lpt.evaluate.load import Loaded
 from lpt.evaluate.protocols import Protocol
-
-SCHEMA: dict[str, Any] = {
-    "benchmark": pl.String,
-    "item": pl.String,
-    "sample": pl.Int32,
-    "category": pl.String,
-    "cluster": pl.String,
-    "question": pl.String,
-    "options": pl.List(pl.String),
-    "truth": pl.List(pl.String),
-    "reply": pl.String,
-    "answer": pl.String,
-    "outcome": pl.String,
-    "reason": pl.String,
-    "published": pl.Boolean,
-    "credit": pl.Float64,
-    "tokens_out": pl.Int32,
-    "truncated": pl.Boolean,
-}
-"""The columns of `scores.parquet`."""
 
 SCORES = "scores.parquet"
 RECORD = "eval.json"

@@ -82,7 +82,7 @@ def clustered(values: Floats, clusters: Ints, *, paired: bool, level: float = LE
     if not units:
         return Interval(value=math.nan, low=None, high=None, error=None, units=0, clusters=0)
     mean = float(values.mean())
-    sums, sizes = _clusters(values, clusters)
+    sums, sizes = by_cluster(values, clusters)
     number = len(sums)
     if number < LEAST:
         return Interval(value=mean, low=None, high=None, error=None, units=units, clusters=number)
@@ -104,7 +104,7 @@ def clustered(values: Floats, clusters: Ints, *, paired: bool, level: float = LE
 
 def spread(values: Floats, clusters: Ints) -> float:
     """The cluster-robust standard error of a mean (CR1), not adjusted. NaN for fewer than two clusters."""
-    sums, sizes = _clusters(values, clusters)
+    sums, sizes = by_cluster(values, clusters)
     return _error(sums, sizes) if len(sums) > 1 else math.nan
 
 
@@ -114,7 +114,7 @@ def _error(sums: Floats, sizes: Floats) -> float:
     return float(math.sqrt(number / (number - 1) * float((residuals**2).sum())) / total)
 
 
-def _clusters(values: Floats, clusters: Ints) -> tuple[Floats, Floats]:
+def by_cluster(values: Floats, clusters: Floats | Ints) -> tuple[Floats, Floats]:
     """The sum of values of each cluster, and how many they are."""
     _, codes = np.unique(clusters, return_inverse=True)
     return np.bincount(codes, weights=values).astype(np.float64), np.bincount(codes).astype(np.float64)
@@ -135,7 +135,7 @@ def bootstrap(parts: Sequence[Part], *, seed: int, draws: int = DRAWS) -> Floats
     out = np.zeros(draws)
     for place, part in enumerate(parts):
         rng = np.random.default_rng([seed, place])
-        sums, sizes = _clusters(part.values, part.clusters)
+        sums, sizes = by_cluster(part.values, part.clusters)
         out += part.weight / total * _redrawn(rng, sums, sizes, draws)
     return out
 
@@ -152,6 +152,12 @@ def _redrawn(rng: np.random.Generator, sums: Floats, sizes: Floats, draws: int) 
         times = rng.multinomial(number, counts / number, size=draws).astype(np.float64)
         means: Floats = (times @ kinds.real) / (times @ kinds.imag)
         return means
+    return resampled(rng, sums, sizes, draws)
+
+
+def resampled(rng: np.random.Generator, sums: Floats, sizes: Floats, draws: int) -> Floats:
+    """Means of a group whose clusters are drawn with replacement, (draws,), as many at once as memory holds."""
+    number = len(sums)
     means = np.empty(draws)
     step = max(1, _CHUNK // number)
     for first in range(0, draws, step):
@@ -232,7 +238,7 @@ def flipped(parts: Sequence[Part], *, seed: int, draws: int = DRAWS) -> float:
     total = sum(part.weight for part in parts)
     shares = []
     for part in parts:
-        sums, _ = _clusters(part.values, part.clusters)
+        sums, _ = by_cluster(part.values, part.clusters)
         shares.append(part.weight / total * sums / len(part.values))
     every = np.concatenate(shares) if shares else np.zeros(0)
     every = every[every != 0]

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lpt.evaluate import rows
 from lpt.evaluate.benchmark import Benchmark
 from lpt.evaluate.items import Item
@@ -69,7 +71,6 @@ def _part(text: str) -> str:
 
 
 _MACRO = Metric(name="macro", kind="macro", about="mean over task and subtask")
-_CAUTION = "for academic research only, by its own site"
 
 BENCHMARK = Benchmark(
     name="mme-realworld",
@@ -79,31 +80,23 @@ BENCHMARK = Benchmark(
     split="train",
     licence="academic use only",
     metrics=(MICRO, _MACRO),
-    caution=_CAUTION,
+    caution="for academic research only, by its own site",
     read=reader(None),
 )
-LITE = Benchmark(
+LITE = replace(
+    BENCHMARK,
     name="mme-realworld-lite",
     title="MME-RealWorld-Lite",
     hub="yifanzhang114/MME-RealWorld-lite-lmms-eval",
-    files=("data/*.parquet", "*.parquet"),
-    split="train",
-    licence="academic use only",
-    metrics=(MICRO, _MACRO),
-    caution=_CAUTION,
-    read=reader(None),
 )
-VISUAL_PART = Benchmark(
+VISUAL_PART = replace(
+    BENCHMARK,
     name="mme-rw-v",
     title="MME-RW-V",
-    hub="yifanzhang114/MME-RealWorld-Lmms-eval",
-    files=("data/*.parquet", "*.parquet"),
     split="English; perception of RS, MO, AD and reasoning on MO, AD",
-    licence="academic use only",
     metrics=(
         Metric(name="macro", kind="weighted", groups=dict.fromkeys(PARTS, 0.2), about="mean over the 5 groups"),
         MICRO,
     ),
-    caution=_CAUTION,
     read=reader(PARTS),
 )

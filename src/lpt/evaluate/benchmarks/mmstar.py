@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lpt.evaluate import options, rows
 from lpt.evaluate.benchmark import Benchmark
 from lpt.evaluate.items import Item
@@ -51,27 +53,23 @@ def _without_nan(found: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _MACRO = Metric(name="macro", kind="macro", about="mean over the categories")
-_FILES = ("mmstar.parquet", "*.parquet")
 
 BENCHMARK = Benchmark(
     name="mmstar",
     title="MMStar",
     hub="Lin-Chen/MMStar",
-    files=_FILES,
+    files=("mmstar.parquet", "*.parquet"),
     split="val",
     licence="see its card",
     count=1500,
     metrics=(_MACRO, MICRO),
     read=reader(None),
 )
-VISUAL_PART = Benchmark(
+VISUAL_PART = replace(
+    BENCHMARK,
     name="mmstar-v",
     title="MMStar-V",
-    hub="Lin-Chen/MMStar",
-    files=_FILES,
     split="val: coarse perception, fine-grained perception, instance reasoning",
-    licence="see its card",
     count=750,
-    metrics=(_MACRO, MICRO),
     read=reader(VISUAL),
 )
