@@ -18,7 +18,7 @@ Temperature: TypeAlias = Annotated[float, Meta(ge=0, le=5)]
 Prefill: TypeAlias = Literal["auto", "continue", "trailing", "prefix", "completions", "instructed"]
 
 
-KEPT = frozenset({"scenes", "parquet", "hub", "merged"})
+KEPT = frozenset({"scenes", "boards", "parquet", "hub", "merged"})
 """Sources whose images are kept in `RUN/images`: rendered, held as bytes, or brought together."""
 
 
@@ -45,8 +45,8 @@ class CaptionSettings(Section, frozen=True, kw_only=True):
     """Where captioned images come from, and how large they are sent."""
 
     source: str = "scenes"
-    """scenes | docci | folder | jsonl | csv | parquet | hub, or a source of your own as `path.py:function` or
-    `module:function`."""
+    """scenes | boards | docci | folder | jsonl | csv | parquet | hub, or a source of your own as `path.py:function`
+    or `module:function`."""
     path: str | None = None
     """The folder or file that the source reads; for `hub`, a data set's id, or a folder that `datasets` saved."""
     images: str | None = None
@@ -59,9 +59,10 @@ class CaptionSettings(Section, frozen=True, kw_only=True):
     revision: str | None = None
     """hub: a branch, tag or commit of the data set: a commit makes sure that it stays the same."""
     count: Positive | None = None
-    """How many scenes to render; elsewhere, how many rows to take from the start. None: all (scenes: 24)."""
-    style: Literal["rich", "plain"] = "rich"
-    """How scenes are drawn."""
+    """How many scenes or boards to render; elsewhere, how many rows to take from the start. None: all (of what is
+    rendered: 24)."""
+    style: Literal["rich", "plain", "dusk"] = "rich"
+    """How scenes (rich, plain) and boards (plain, dusk) are drawn."""
     max_pixels: Count = 512 * 512
     """Images of a larger area are downsized to it (the paper's training limit). 0: no limit."""
     longest_side: Count = 0

@@ -15,7 +15,7 @@ from lpt.captions.jsonl import jsonl
 from lpt.captions.known import Known
 from lpt.captions.parquet import parquet
 from lpt.captions.paths import shown
-from lpt.captions.scenes import scenes
+from lpt.captions.scenes import RENDERED
 from lpt.errors import LptError, SourceError
 from lpt.plugins import load_object
 from lpt.records import Caption, Drop, digest
@@ -29,7 +29,7 @@ SOURCES: dict[str, Source] = {
     "parquet": parquet,
     "hub": hub,
 }
-"""Beside `scenes`, which is told more than the others."""
+"""Beside those that are rendered, which are told more."""
 
 
 def read(
@@ -105,12 +105,12 @@ def _rows(
     """A source's rows, and the folder that their images must be in."""
     name = settings.source
     root = root_of(settings, base, run_images)
-    if name == "scenes":
-        return scenes(settings, root, seed, limit), root
+    if name in RENDERED:
+        return RENDERED[name](settings, root, seed, limit), root
     if name in SOURCES:
         return SOURCES[name](settings, base), root
     if ":" not in name:
-        known = [*SOURCES, "scenes"]
+        known = [*SOURCES, *RENDERED]
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(known)}"
         if name == "published" or name in SETS_ONLY:

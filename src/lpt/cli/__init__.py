@@ -18,6 +18,7 @@ from lpt.cli import (
     grade,
     import_,
     ledger,
+    miniature,
     plan,
     recipe,
     report,
@@ -56,6 +57,7 @@ app.command()(export.export)
 app.add_typer(train.app, name="train")
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(eval_.app, name="eval")
+app.add_typer(miniature.app, name="miniature")
 imports = typer.Typer(help="Make a run from what others made.", no_args_is_help=True)
 imports.callback()(lambda: None)
 imports.command()(import_.published)

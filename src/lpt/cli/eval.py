@@ -51,10 +51,12 @@ def run(
     ] = None,
     recipe: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Take --model (and --judge) from the [models] of this recipe."),
+        typer.Option(
+            help="Take --model (and --judge) from the [models] of this recipe; for --protocol trained, how it asks."
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="paper, native or direct: `lpt eval list` says what they mean.")
+        str, typer.Option(help="paper, native, direct or trained: `lpt eval list` says what they mean.")
     ] = "paper",
     samples: Annotated[int, typer.Option("--samples", "-n", min=1, help="Replies for each item.")] = 1,
     temperature: Annotated[
@@ -107,8 +109,10 @@ def run(
     from lpt.evaluate import registry
     from lpt.evaluate.protocols import protocol as protocol_of
     from lpt.evaluate.run import Plan, evaluate
+    from lpt.recipe import Recipe
 
     eval_shown.check(grader)
+    given = Recipe.load(recipe) if recipe else Recipe()
     asked = protocol_of(
         protocol,
         samples=samples,
@@ -116,12 +120,16 @@ def run(
         max_tokens=max_tokens,
         longest_side=longest_side,
         seed=seed,
+        think=given.think,
+        captions=given.captions,
     )
     name, settings = _model("--model", model, url or [], key_env, launch, recipe)
     judging = None
     if judge:
-        where = [judge_url] if judge_url else url or []
-        _, judging = _model("--judge", judge, where, judge_key_env or key_env, launch, recipe)
+        there = judge in given.models and not judge_url  # the model's URL is not the judge's then
+        where = [] if there else [judge_url] if judge_url else url or []
+        starts = None if there else launch
+        _, judging = _model("--judge", judge, where, judge_key_env or key_env, starts, recipe)
     elif judge_url or judge_key_env:
         raise UserError("--judge-url and --judge-key-env are about a judge: name it, --judge MODEL")
     plan = Plan(
@@ -174,24 +182,22 @@ def show(
 def _model(
     option: str, name: str, urls: list[str], key_env: str | None, launch: str | None, recipe: Path | None
 ) -> "tuple[str, ModelSettings]":
-    """What --model or --judge means: a recipe's, a checkpoint, or a name at a URL."""
+    """What --model or --judge means: a name at a URL, where one is given; a recipe's; a checkpoint."""
     from lpt.errors import UserError
+    from lpt.recipe import Recipe
     from lpt.settings import ModelSettings
 
-    if recipe is not None:
-        from lpt.recipe import Recipe
-
-        models = Recipe.load(recipe).models
-        if name not in models:
-            raise UserError(f"{option}: {recipe} has no [models.{name}]; it has {', '.join(models)}")
+    models = Recipe.load(recipe).models if recipe else {}
+    if name in models and not urls and not launch:
         return models[name].model, models[name]
     folder = Path(name).expanduser()
     if (folder / "config.json").is_file() and not urls and not launch:
         return folder.resolve().name, _checkpoint(folder)
     if bool(urls) == bool(launch):
+        other = f"{recipe} has no [models.{name}], it has {', '.join(models)}; " if recipe and not urls else ""
         raise UserError(
-            f"{option} {name}: say where it is served (--url http://…/v1), or how it is started (--launch CMD), or "
-            "give a checkpoint's folder, which has a config.json"
+            f"{option} {name}: {other}say where it is served (--url http://…/v1), or how it is started "
+            "(--launch CMD), or give a checkpoint's folder, which has a config.json"
         )
     more: dict[str, Any] = {"launch": launch} if launch else {"url": tuple(urls)}
     return name, ModelSettings(model=name, key_env=key_env, **more)

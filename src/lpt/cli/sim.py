@@ -26,7 +26,8 @@ def sim(
 
     The first line on stdout is the base URL. The asker reads the caption in its prompt, the student looks at the
     pixels that it was sent, the reasoner continues the turn that it was given; the expert looks harder, the judge
-    reads what it is shown. Nothing is looked up.
+    reads what it is shown. `board-asker` and `board-reasoner` do the same for boards, the world of
+    recipes/miniature.toml. Nothing is looked up.
     """
     from lpt.serving.app import make_app
     from lpt.serving.serve import serve

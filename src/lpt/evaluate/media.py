@@ -8,7 +8,6 @@ from lpt.models.base import Image
 from lpt.records import digest
 from lpt.settings import CaptionSettings
 
-_QUALITY = 95
 _SOUNDS = ((b"RIFF", "wav"), (b"ID3", "mp3"), (b"\xff\xfb", "mp3"), (b"\xff\xf3", "mp3"))
 
 
@@ -24,7 +23,9 @@ def ready(media: Media, loaded: Loaded, protocol: Protocol) -> Image:
         if form is None:
             raise NoMedia("unknown-audio: it is neither WAV nor MP3, which is what servers take")
         return Image(key=digest("audio", data), data=data, media_type=f"audio/{form}")
-    settings = CaptionSettings(max_pixels=0, longest_side=protocol.longest_side, quality=_QUALITY)
+    settings = CaptionSettings(
+        max_pixels=protocol.max_pixels, longest_side=protocol.longest_side, quality=protocol.quality
+    )
     try:
         return encoded(data, "the picture", digest("image", data), settings)
     except ValueError as error:

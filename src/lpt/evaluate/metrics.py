@@ -8,7 +8,7 @@ sources.
 |---|---|
 | `micro` | all items, each the same |
 | `macro` | the means of the categories, each the same |
-| `cluster-all` | clusters, right when every item of the cluster is (the pairs of MMVP) |
+| `cluster-all` | clusters, right when every item of the cluster is (the pairs of MMVP); of `groups` where named |
 | `weighted` | the means of the groups that `groups` names, by its weights |
 """
 
@@ -78,7 +78,7 @@ def grouping(metric: Metric, categories: Sequence[str]) -> list[Group]:
 
     Groups without a row are left out, and with them their weight: `absent` names them.
     """
-    if metric.kind in {"micro", "cluster-all"}:
+    if metric.kind == "micro" or (metric.kind == "cluster-all" and not metric.groups):
         return [Group("all", 1.0, np.ones(len(categories), dtype=bool))] if len(categories) else []
     if metric.kind == "macro":
         named = np.array([_part(category, metric.part) for category in categories], dtype=object)

@@ -23,6 +23,9 @@ _BUILT_IN = {
     "mmau": "mmau:BENCHMARK",
     "nieh": "nieh:BENCHMARK",
     "scenes-bench": "scenes:BENCHMARK",
+    "boards-bench": "boards_bench:BENCHMARK",
+    "boards-bench-small": "boards_bench:SMALL",
+    "boards-bench-blank": "boards_bench:BLANK",
 }
 PAPER = ("cvbench", "vstar", "mmvp", "mmstar-v", "mme-rw-v", "mmlu-pro")
 """The benchmarks of the paper's tables: `--benchmarks paper`."""

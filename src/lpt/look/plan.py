@@ -14,7 +14,7 @@ from rich.text import Text
 from lpt.captions import csv_, jsonl
 from lpt.captions.base import at
 from lpt.captions.intake import SOURCES
-from lpt.captions.scenes import DEFAULT_COUNT
+from lpt.captions.scenes import DEFAULT_COUNT, RENDERED
 from lpt.errors import UserError
 from lpt.look.progress import duration
 from lpt.look.safe import safe
@@ -89,7 +89,7 @@ def count_rows(recipe: Recipe, base: Path) -> int | None:
     place = recipe.questions or recipe.captions
     most = place.count
     source = place.source
-    if source == "scenes":
+    if source in RENDERED:
         return most or DEFAULT_COUNT
     found: int | None = None
     if source == "parquet" and place.path is not None:

@@ -1,7 +1,8 @@
-"""The vision tower's attention without a loop over its windows: same numbers, fewer calls. Needs torch.
+"""A vision tower that does the same in fewer and cheaper calls: same numbers, several times as fast. Needs torch.
 
-transformers cuts an image into windows and calls attention for each of them; on a CPU most of the time goes into
-those calls. Windows of one length can be done in one call, and they nearly all have one.
+transformers cuts an image into windows and calls attention for each of them; windows of one length can be done in
+one call, and they nearly all have one. It embeds patches by a convolution whose kernel is as large as a patch: that
+is one matrix product, and on a CPU the convolution takes most of a small tower's time.
 """
 
 from types import MethodType
@@ -10,22 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VisionPatchEmbed,
     Qwen2_5_VLVisionAttention,
     apply_rotary_pos_emb_vision,
 )
 
 
 def quicken(model: Any) -> int:
-    """Give a Qwen2.5-VL's vision blocks the attention below; how many have it now, 0 for another model."""
+    """Give a Qwen2.5-VL's vision tower what is below; how many blocks have it now, 0 for another model."""
     count = 0
     for module in model.modules():
         if isinstance(module, Qwen2_5_VLVisionAttention):
-            module.forward = MethodType(_forward, module)
+            module.forward = MethodType(_attend, module)
             count += 1
+        elif isinstance(module, Qwen2_5_VisionPatchEmbed):
+            module.forward = MethodType(_embed, module)
     return count
 
 
-def _forward(
+def _embed(self: Any, hidden_states: Tensor) -> Tensor:
+    """As `Qwen2_5_VisionPatchEmbed.forward`: (patches, values) → (patches, width)."""
+    weight = self.proj.weight
+    return torch.nn.functional.linear(hidden_states.to(weight.dtype), weight.flatten(1))
+
+
+def _attend(
     self: Any,
     hidden_states: Tensor,
     cu_seqlens: Tensor,

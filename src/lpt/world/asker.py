@@ -31,9 +31,7 @@ class Asker:
         """Questions as JSON where the request has a schema, else as numbered, tagged text."""
         texts = tuple(turn.text for turn in ask.turns)
         rng = draw("asker", seed if ask.temperature > 0 else 0, *texts)
-        facts = caption(ask)
-        made = questions(facts, rng, self.dials.questions) if facts else []
-        marked = [(question, self._mark(question, rng)) for question in made]
+        marked = [(question, self._mark(question, rng)) for question in self._write(ask, rng)]
         if self.dials.giveaway:  # a dial at rest draws nothing, so that the others' draws stay as they are
             marked = [self._betray(question, answer, rng) for question, answer in marked]
         if ask.schema is not None:
@@ -45,6 +43,11 @@ class Asker:
         if rng.random() < self.dials.malformed:
             text = text[: int(len(text) * rng.uniform(0.3, 0.95))]
         return finish(text, ask)
+
+    def _write(self, ask: Ask, rng: random.Random) -> list[Question]:
+        """Questions on what the caption tells; none where there is no caption."""
+        facts = caption(ask)
+        return questions(facts, rng, self.dials.questions) if facts else []
 
     def _mark(self, question: Question, rng: random.Random) -> str:
         """The answer that is given out as the right one."""

@@ -25,8 +25,8 @@ BIG: Final = 2
 """How many times wider the pictures of `small` are."""
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """One question of the bench."""
+class Asked(msgspec.Struct, frozen=True):
+    """One question of a bench, whatever it is shown with."""
 
     name: str
     """Unique; names its set and which of it this is."""
@@ -38,12 +38,17 @@ class Probe(msgspec.Struct, frozen=True):
     """Which of the options is right."""
     cluster: str
     """Its set."""
+    given: str = ""
+    """What a text-only question is about, before its stem."""
+
+
+class Probe(Asked, frozen=True):
+    """One question of the bench of scenes."""
+
     scene: Scene | None = None
     """None: text only."""
     scale: int = 1
     """How many times the usual size its picture is painted in."""
-    given: str = ""
-    """What a text-only question is about, before its stem."""
 
 
 _Look = tuple[str, str]
@@ -66,14 +71,14 @@ def bench(seed: int, sets: int = 12) -> Iterator[Probe]:
                 index = digest("bench scene", seed, name, right) >> 16  # its backdrop and grain are its own
                 scene = Scene(seed=-1 - seed, index=index, facts=facts, offsets=reach(facts, rng))
                 scale = BIG if category.startswith("small") else 1
-                yield Probe(f"{name}-{right}", category, stem, options, right, name, scene, scale)
+                yield Probe(f"{name}-{right}", category, stem, options, right, name, scene=scene, scale=scale)
     for number in range(sets * 3):
         rng = draw("bench", seed, "pairs", number)
         detail, stem, options, both = pairs(rng, -1 - seed, digest("bench scene", seed, "pairs", number) >> 16)
         name = f"pairs/{detail}/{number:03d}"
         for right, scene in enumerate(both):
             assert solve(stem, options, scene.facts) == options[right], (name, stem, options)
-            yield Probe(f"{name}-{right}", f"pairs/{detail}", stem, options, right, name, scene)
+            yield Probe(f"{name}-{right}", f"pairs/{detail}", stem, options, right, name, scene=scene)
     for number in range(sets):
         for puzzle in puzzles(draw("bench", seed, "logic", number), number):
             name = f"logic/{puzzle.kind}/{number:03d}"
@@ -196,4 +201,4 @@ _DRAFTS: Final[dict[str, _Drafter]] = {
     "cv/depth": _depth,
 }
 
-__all__ = ["BIG", "KINDS", "Probe", "bench", "blank"]
+__all__ = ["BIG", "KINDS", "Asked", "Probe", "bench", "blank"]

@@ -1,15 +1,16 @@
 """Prompt → what it asks. No wording is known here: only lettered options, our questions, hints of format."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from lpt.serving.protocol import Ask
 from lpt.world.kinds import Kind, Slots, recognise
 from lpt.world.reading import read
 from lpt.world.scene import Facts
 
+_Told = TypeVar("_Told")
 _MARK: Final = re.compile(r"(?<![\w(])(?:\(([A-J])\)|([A-J])[.):])\s+(?=\S)")
 _FORMATS: Final = {
     "paren": re.compile(r"\(X\)|\(letter\)|parenthes[ei]s|in (?:round )?brackets", re.IGNORECASE),
@@ -46,10 +47,15 @@ def exam(ask: Ask) -> Exam | None:
 
 def caption(ask: Ask) -> Facts | None:
     """The facts of the last caption in a conversation."""
+    return told(ask, read)
+
+
+def told(ask: Ask, read: Callable[[str], _Told | None]) -> _Told | None:
+    """What is read in the last turn of a conversation, other than the assistant's, that it can be read in."""
     for turn in reversed(ask.turns):
-        facts = read(turn.text) if turn.role != "assistant" else None
-        if facts:
-            return facts
+        found = read(turn.text) if turn.role != "assistant" else None
+        if found:
+            return found
     return None
 
 

@@ -1,10 +1,11 @@
-"""The simulated roles, by name: the method's three, and two that give an opinion (`lpt verify`)."""
+"""The simulated roles, by name: the method's three, two that give an opinion (`lpt verify`), and two for boards."""
 
 from collections.abc import Callable
 from typing import Final
 
 from lpt.serving.protocol import Responder
 from lpt.world.asker import Asker
+from lpt.world.boards.roles import BoardAsker, BoardReasoner
 from lpt.world.dials import Dials
 from lpt.world.judge import Judge
 from lpt.world.reasoner import Reasoner
@@ -16,6 +17,8 @@ ROLES: Final[dict[str, Callable[[Dials | None], Responder]]] = {
     "reasoner": Reasoner,
     "expert": Expert,
     "judge": Judge,
+    "board-asker": BoardAsker,
+    "board-reasoner": BoardReasoner,
 }
 asker: Final[Responder] = Asker()
 student: Final[Responder] = Student()
@@ -28,7 +31,7 @@ def role(name: str, dials: Dials | None = None) -> Responder:
     """A role with its dials set.
 
     Args:
-        name: asker, student, reasoner, expert or judge.
+        name: One of `ROLES`.
         dials: How it errs; the defaults where None.
 
     Raises:

@@ -13,7 +13,7 @@ from lpt.evaluate.benchmark import Benchmark
 from lpt.evaluate.items import Item, Media
 from lpt.evaluate.metrics import MICRO, Metric
 from lpt.records import LETTERS
-from lpt.world.bench import KINDS, Probe, bench
+from lpt.world.bench import KINDS, Asked, Probe, bench
 from lpt.world.render import png
 
 SEED = 0
@@ -22,7 +22,7 @@ SETS = 24
 
 def items(seed: int = SEED, sets: int = SETS) -> Iterator[Item]:
     """The items of a seed: `sets` sets of each category, three times as many pairs. Pictures are `picture`'s."""
-    return map(_item, _probes(seed, sets).values())
+    return (item_of(probe, pictured=probe.scene is not None) for probe in _probes(seed, sets).values())
 
 
 def picture(path: str, seed: int = SEED, sets: int = SETS) -> bytes:
@@ -42,7 +42,8 @@ def _probes(seed: int, sets: int) -> dict[str, Probe]:
     return {probe.name: probe for probe in bench(seed, sets)}
 
 
-def _item(probe: Probe) -> Item:
+def item_of(probe: Asked, *, pictured: bool) -> Item:
+    """The item of a question of a bench; `pictured`: whether it has a picture, which is then called as it is."""
     stem = f"{probe.given}\n{probe.stem}" if probe.given else probe.stem
     return Item(
         id=probe.name,
@@ -51,7 +52,7 @@ def _item(probe: Probe) -> Item:
         truth=LETTERS[probe.answer],
         category=probe.category,
         cluster=probe.cluster,
-        media=(Media(path=f"{probe.name}.png"),) if probe.scene else (),
+        media=(Media(path=f"{probe.name}.png"),) if pictured else (),
         note={"asked": probe.stem},
     )
 
@@ -75,8 +76,9 @@ def blind_baseline(asked: Iterable[Item]) -> dict[str, float]:
     return {name: right / of for name, (right, of) in counted.items()}
 
 
-def _kind(kind: str, like: str) -> Metric:
-    return Metric(name=kind, kind="weighted", groups={kind: 1.0}, about=like)
+def share_of(kind: str, about: str) -> Metric:
+    """The share of one kind's items that are right."""
+    return Metric(name=kind, kind="weighted", groups={kind: 1.0}, about=about)
 
 
 def made(name: str, seed: int, sets: int) -> Benchmark:
@@ -99,7 +101,7 @@ def made(name: str, seed: int, sets: int) -> Benchmark:
         metrics=(
             Metric(name="kinds", kind="macro", part=0, about="mean of the four kinds"),
             MICRO,
-            *map(_kind, KINDS, ("as V*: small things in big pictures", "as CV-Bench", "as MMVP", "text alone")),
+            *map(share_of, KINDS, ("as V*: small things in big pictures", "as CV-Bench", "as MMVP", "text alone")),
             Metric(name="sets", kind="cluster-all", about="sets with all right, as MMVP's authors count pairs"),
         ),
         make=partial(picture, seed=seed, sets=sets),

@@ -10,6 +10,7 @@ from inspect_ai import Epochs, Task, task
 from inspect_ai._util.registry import registry_name
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import (
+    ChatMessageSystem,
     ChatMessageUser,
     Content,
     ContentAudio,
@@ -39,7 +40,9 @@ def ask(benchmark: str) -> Solver:
         item = one.items[str(state.sample_id)]
         try:
             parts = [await asyncio.to_thread(_part, media, one) for media in item.media]
-            state.messages = [ChatMessageUser(content=[*parts, ContentText(text=one.protocol.text(item))])]
+            system = [ChatMessageSystem(content=one.protocol.system)] if one.protocol.system else []
+            user = ChatMessageUser(content=[*parts, ContentText(text=one.protocol.text(item))])
+            state.messages = [*system, user]
             seed = seed_of(one.protocol.seed, item.id, f"evaluate/{benchmark}") + state.epoch - 1
             return await generate(state, seed=seed)
         except (NoMedia, LptError) as error:

@@ -1,0 +1,129 @@
+"""What the student is taught before anything is asked of it: to see, to read, to step, to answer at a glance.
+
+A lesson is a prompt and a reply. None of them holds a second look: that is what the pipeline's long thoughts bring.
+What a second look is made of (where a color is, what a cell holds, which cell is next) is taught, as a grown model
+knows it.
+"""
+
+import random
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from lpt.synthesis import present
+from lpt.world.boards import saying
+from lpt.world.boards.asking import KINDS, Question, question
+from lpt.world.boards.board import CELLS, COLORS, Board, moves, step
+from lpt.world.boards.talk import caption
+
+SYSTEM: Final = "Look, think, then answer."
+"""The system message of a question; the recipe's `think.prompt` says the same."""
+
+
+class Lesson(NamedTuple):
+    """One thing that is taught."""
+
+    prompt: str
+    reply: str
+    seen: bool = True
+    """Whether the board's picture is shown."""
+    system: str = ""
+
+
+def describe(board: Board) -> Lesson:
+    """All that is on a board."""
+    return Lesson("Describe the board.", caption(board))
+
+
+def cells(board: Board, rng: random.Random) -> Lesson:
+    """What some cells hold, in any order."""
+    chosen = rng.sample(range(len(CELLS)), 6)
+    reply = ", ".join(f"{CELLS[cell]} {board.colors[cell]} {board.arrows[cell]}" for cell in chosen)
+    return Lesson(f"What is on {', '.join(CELLS[cell] for cell in chosen)}?", f"{reply}.")
+
+
+def places(board: Board, rng: random.Random) -> Lesson:
+    """Where some colors are."""
+    chosen = rng.sample(COLORS, 3)
+    reply = " ".join(
+        f"{color} is on {', '.join(CELLS[cell] for cell in board.cells(color)) or 'none'}." for color in chosen
+    )
+    return Lesson(f"Where are {', '.join(chosen)}?", reply)
+
+
+def steps(board: Board, rng: random.Random) -> Lesson:
+    """Where the arrows of some cells lead to."""
+    chosen = rng.sample(range(len(CELLS)), 4)
+    reply = ", ".join(
+        f"{CELLS[cell]} {board.arrows[cell]} to {CELLS[step(cell, board.arrows[cell]) or 0]}" for cell in chosen
+    )
+    return Lesson(f"Where do {', '.join(CELLS[cell] for cell in chosen)} lead?", f"{reply}.")
+
+
+def neighbours(rng: random.Random) -> Lesson:
+    """Which cell is next to which: words alone."""
+    asked = [(cell, rng.choice(moves(cell))) for cell in rng.sample(range(len(CELLS)), 5)]
+    prompt = ", ".join(f"{CELLS[cell]} {move}" for cell, move in asked)
+    reply = ", ".join(f"{CELLS[cell]} {move} to {CELLS[step(cell, move) or 0]}" for cell, move in asked)
+    return Lesson(f"Without a board: {prompt}.", f"{reply}.", seen=False)
+
+
+def ahead(board: Board, rng: random.Random) -> Lesson:
+    """Which color is so many arrows away from some cells: what a glance at `follow` must see at once."""
+    count = rng.choice((0, 1, 1, 2, 2, 3))
+    chosen = rng.sample(range(len(CELLS)), 8)
+    prompt = f"Follow {count} arrows from {', '.join(CELLS[cell] for cell in chosen)}: which color is there?"
+    ends = [(CELLS[cell], board.colors[(cell, *board.follow(cell, count))[-1]]) for cell in chosen]
+    return Lesson(prompt, ", ".join(f"{cell} {color}" for cell, color in ends) + ".")
+
+
+def counts(board: Board, rng: random.Random) -> Lesson:
+    """How often each color is there: what a glance at `count` and `odd` must see at once."""
+    chosen = rng.sample(COLORS, len(COLORS))
+    reply = ", ".join(f"{color} {len(board.cells(color))}" for color in chosen)
+    return Lesson(f"How many arrows are {', '.join(chosen)}?", f"{reply}.")
+
+
+def answered(thought: str, answer: str) -> str:
+    """A turn as training sets write it."""
+    return f"<think> {thought} </think> <answer> {answer} </answer>"
+
+
+def asked(put: Question, reply: str) -> Lesson:
+    """A question as the pipeline puts it."""
+    return Lesson(present.prompt(str(put.stem), put.options, "text"), reply, system=SYSTEM)
+
+
+def simple(board: Board, put: Question) -> Lesson:
+    """A question answered at a glance, rightly."""
+    return asked(put, answered(saying.glance(board, put.stem, put.answer), put.answer))
+
+
+_DRILLS: Final = {"cells": cells, "places": places, "steps": steps, "ahead": ahead, "counts": counts}
+
+
+def lesson(board: Board, rng: random.Random, shares: dict[str, float]) -> Lesson:
+    """A lesson on a board: `shares` says how often each kind of lesson comes."""
+    kind = rng.choices([*shares], [*shares.values()])[0]
+    if kind == "simple":
+        put = None
+        while put is None:
+            put = question(board, rng.choice(KINDS), rng)
+        return simple(board, put)
+    if kind == "describe":
+        return describe(board)
+    if kind == "neighbours":
+        return neighbours(rng)
+    return _DRILLS[kind](board, rng)
+
+
+def texts(boards: Iterable[Board], rng: random.Random) -> Iterator[str]:
+    """What a tokenizer learns its words from: lessons, and the words of second looks, none of which is a lesson."""
+    shares = dict.fromkeys(("describe", "neighbours", "simple", *_DRILLS), 1.0)
+    yield from (f"Wait, Hmm, Alternatively, {saying.maybe('red')} {number}" for number in range(17))
+    for board in boards:
+        one = lesson(board, rng, shares)
+        yield f"system\n{one.system}\nuser\n{one.prompt}\nassistant\n{one.reply}"
+        if put := question(board, rng.choice(KINDS), rng):
+            claims = (saying.verdict(before, put.answer) for before in ("", put.answer, put.options[0]))
+            yield " ".join([saying.walk(board, put.stem, put.options), *claims])
+            yield saying.counted(put.stem.color, ())
