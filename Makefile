@@ -12,7 +12,7 @@ STRESS_SEEDS ?= 42
 STRESS_FIRST ?= 0
 REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift verl lmms)
 
-.PHONY: demo test check docs stress fuzz bench format clean help $(REAL) test-real
+.PHONY: demo test check docs stress fuzz bench miniature miniature-smoke format clean help $(REAL) test-real
 
 help:
 	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
@@ -22,6 +22,8 @@ help:
 	@echo "make stress  more than 200 runs and servers killed at random points, then an hour of fuzz"
 	@echo "make fuzz    an hour of damaged files for everything that reads (FUZZ_SECONDS=600 for less)"
 	@echo "make bench   speed and memory, as ratios (minutes)"
+	@echo "make miniature   does it help? the paper's claims on a student of a million parameters (hours; in pieces)"
+	@echo "make miniature-smoke   every step of it for real, on a student that knows nothing (minutes)"
 	@echo "make test-real   against real servers and trainers, some GB in environments of their own (CONTRIBUTING.md)"
 
 $(BIN)/python:
@@ -86,6 +88,13 @@ fuzz: $(DEV)
 bench: $(BENCH)
 	$(BIN)/python -m perf
 	$(BIN)/python -m perf.report
+
+# Rows and seeds that docs/miniature/results has are not made again: SEEDS=3 ROWS="base sft" for more of them.
+miniature: $(DEV)
+	scripts/miniature.sh $(ROWS)
+
+miniature-smoke: $(DEV)
+	$(BIN)/python -m pytest -n 0 --no-cov tests/miniature/test_smoke.py
 
 clean:
 	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

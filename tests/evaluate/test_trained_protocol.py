@@ -54,7 +54,7 @@ def student() -> Iterator[Server]:
     """A model that always says what the miniature's student would: a thought, then an option's text."""
 
     def says(asked: Asked) -> str:
-        return f"<think> I come to it. </think> <answer> {asked.text.splitlines()[-2][4:]} </answer>"
+        return f"<think> From a1 I come to it. </think> <answer> {asked.text.splitlines()[-2][4:]} </answer>"
 
     with answering(says) as found:
         yield found

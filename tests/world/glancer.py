@@ -7,7 +7,6 @@ from lpt.serving.dials import Dials
 from lpt.serving.protocol import Ask, Said
 from lpt.serving.serve import serve
 from lpt.world.boards.asking import recognise
-from lpt.world.boards.board import board
 from lpt.world.boards.saying import glance
 from lpt.world.hearing import exam
 from lpt.world.telling import finish
@@ -21,7 +20,7 @@ def glancer(ask: Ask, seed: int) -> Said:
     stem, rng = recognise(put.text), draw("glancer", seed, put.text)
     assert stem
     answer = rng.choice(put.options)
-    return finish(f"<think> {glance(board(rng), stem, answer)} </think> <answer> {answer} </answer>", ask)
+    return finish(f"<think> {glance(stem, answer)} </think> <answer> {answer} </answer>", ask)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`lpt miniature`: a student of a million parameters, on which the method can be tried without a GPU."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -56,6 +56,55 @@ def build(
     for kind, share in found.by.items():
         typer.echo(f"  {kind:10} {share:6.1%}")
     console.print(f"lpt serve {out}", highlight=False)
+
+
+@app.command()
+def note(
+    evaluation: Annotated[Path, typer.Argument(help="A folder of `lpt eval run` on boards-bench.")],
+    row: Annotated[str, typer.Option(help="The table's row: base, sft, …")],
+    seed: Annotated[int, typer.Option(help="Of the student, and of all that was made with it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of results.")],
+    training: Annotated[
+        Optional[Path],  # noqa: UP045 (typer reads it at run time on 3.10)
+        typer.Option(help="What `lpt train … --json` printed, whose tokens and seconds are noted, too."),
+    ] = None,
+) -> None:
+    """Keep what a student answered as a small file, from which the table is made."""
+    from lpt.miniature import results
+
+    made = results.result(evaluation, row, seed, results.trained(training) if training else None)
+    typer.echo(str(results.keep(made, out)))
+
+
+@app.command()
+def table(
+    folder: Annotated[Path, typer.Argument(help="The folder of results.")],
+    into: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write it into this Markdown file, between its marks, in place of printing it."),
+    ] = None,
+    figure: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Also draw the differences from `base` into this file (SVG)."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="For machines; shares from 0 to 1.")] = False,
+) -> None:
+    """The claims as a table, with paired intervals, from the results that are there."""
+    from lpt.exports.rows import put
+    from lpt.miniature import claims, results
+
+    lines = results.table(results.load(folder), claims.AGAINST)
+    if figure:
+        put(figure, claims.drawn(lines).encode())
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(lines).decode())
+    elif into:
+        claims.write(lines, into)
+        typer.echo(str(into))
+    else:
+        typer.echo(claims.markdown(lines))
 
 
 def _schooling(size: str) -> "Schooling":

@@ -227,7 +227,7 @@ def _print_dry(talk: "Console", made: "Prepared", trained: "Trained") -> None:
     recipe = made.recipe
     needs = session.estimate(made.model, recipe, made.train.lengths[-1])
     gb = 1e9
-    epochs = recipe.optimizer.epochs
+    epochs = session.epochs(made)
     tokens = made.train.total() * epochs
     seconds = trained.seconds / session.tokens_in_a_step(made) * tokens
     held = {

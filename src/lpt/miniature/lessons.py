@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from lpt.synthesis import present
 from lpt.world.boards import saying
-from lpt.world.boards.asking import KINDS, Question, question
-from lpt.world.boards.board import CELLS, COLORS, Board, moves, step
+from lpt.world.boards.asking import KINDS, Question, Stem, question, solve
+from lpt.world.boards.board import CELLS, LINES, Board, moves, step
 from lpt.world.boards.talk import caption
 
 SYSTEM: Final = "Look, think, then answer."
@@ -41,20 +41,19 @@ def cells(board: Board, rng: random.Random) -> Lesson:
     return Lesson(f"What is on {', '.join(CELLS[cell] for cell in chosen)}?", f"{reply}.")
 
 
-def places(board: Board, rng: random.Random) -> Lesson:
-    """Where some colors are."""
-    chosen = rng.sample(COLORS, 3)
-    reply = " ".join(
-        f"{color} is on {', '.join(CELLS[cell] for cell in board.cells(color)) or 'none'}." for color in chosen
-    )
-    return Lesson(f"Where are {', '.join(chosen)}?", reply)
+def check(board: Board, rng: random.Random) -> Lesson:
+    """Which of some cells have a color."""
+    color = rng.choice(sorted(set(board.colors)))
+    chosen = rng.sample(range(len(CELLS)), 8)
+    reply = ", ".join(f"{CELLS[cell]} {'yes' if board.colors[cell] == color else 'no'}" for cell in chosen)
+    return Lesson(f"Which of {', '.join(CELLS[cell] for cell in chosen)} are {color}?", f"{reply}.")
 
 
 def steps(board: Board, rng: random.Random) -> Lesson:
     """Where the arrows of some cells lead to."""
     chosen = rng.sample(range(len(CELLS)), 4)
     reply = ", ".join(
-        f"{CELLS[cell]} {board.arrows[cell]} to {CELLS[step(cell, board.arrows[cell]) or 0]}" for cell in chosen
+        f"{CELLS[cell]} {board.arrows[cell]} to {CELLS[step(cell, board.arrows[cell])]}" for cell in chosen
     )
     return Lesson(f"Where do {', '.join(CELLS[cell] for cell in chosen)} lead?", f"{reply}.")
 
@@ -63,7 +62,7 @@ def neighbours(rng: random.Random) -> Lesson:
     """Which cell is next to which: words alone."""
     asked = [(cell, rng.choice(moves(cell))) for cell in rng.sample(range(len(CELLS)), 5)]
     prompt = ", ".join(f"{CELLS[cell]} {move}" for cell, move in asked)
-    reply = ", ".join(f"{CELLS[cell]} {move} to {CELLS[step(cell, move) or 0]}" for cell, move in asked)
+    reply = ", ".join(f"{CELLS[cell]} {move} to {CELLS[step(cell, move)]}" for cell, move in asked)
     return Lesson(f"Without a board: {prompt}.", f"{reply}.", seen=False)
 
 
@@ -77,10 +76,11 @@ def ahead(board: Board, rng: random.Random) -> Lesson:
 
 
 def counts(board: Board, rng: random.Random) -> Lesson:
-    """How often each color is there: what a glance at `count` and `odd` must see at once."""
-    chosen = rng.sample(COLORS, len(COLORS))
-    reply = ", ".join(f"{color} {len(board.cells(color))}" for color in chosen)
-    return Lesson(f"How many arrows are {', '.join(chosen)}?", f"{reply}.")
+    """How often a color is in each row and column: what a glance at `count` must see at once."""
+    color = rng.choice(sorted(set(board.colors)))
+    lines = rng.sample(sorted(LINES), len(LINES))
+    reply = ", ".join(f"{line} {solve(board, Stem('count', color=color, line=line))}" for line in lines)
+    return Lesson(f"How many arrows of {', '.join(lines)} are {color}?", f"{reply}.")
 
 
 def answered(thought: str, answer: str) -> str:
@@ -93,22 +93,19 @@ def asked(put: Question, reply: str) -> Lesson:
     return Lesson(present.prompt(str(put.stem), put.options, "text"), reply, system=SYSTEM)
 
 
-def simple(board: Board, put: Question) -> Lesson:
+def simple(put: Question) -> Lesson:
     """A question answered at a glance, rightly."""
-    return asked(put, answered(saying.glance(board, put.stem, put.answer), put.answer))
+    return asked(put, answered(saying.glance(put.stem, put.answer), put.answer))
 
 
-_DRILLS: Final = {"cells": cells, "places": places, "steps": steps, "ahead": ahead, "counts": counts}
+_DRILLS: Final = {"cells": cells, "check": check, "steps": steps, "ahead": ahead, "counts": counts}
 
 
 def lesson(board: Board, rng: random.Random, shares: dict[str, float]) -> Lesson:
     """A lesson on a board: `shares` says how often each kind of lesson comes."""
     kind = rng.choices([*shares], [*shares.values()])[0]
     if kind == "simple":
-        put = None
-        while put is None:
-            put = question(board, rng.choice(KINDS), rng)
-        return simple(board, put)
+        return simple(question(board, rng.choice(KINDS), rng))
     if kind == "describe":
         return describe(board)
     if kind == "neighbours":
@@ -123,7 +120,6 @@ def texts(boards: Iterable[Board], rng: random.Random) -> Iterator[str]:
     for board in boards:
         one = lesson(board, rng, shares)
         yield f"system\n{one.system}\nuser\n{one.prompt}\nassistant\n{one.reply}"
-        if put := question(board, rng.choice(KINDS), rng):
-            claims = (saying.verdict(before, put.answer) for before in ("", put.answer, put.options[0]))
-            yield " ".join([saying.walk(board, put.stem, put.options), *claims])
-            yield saying.counted(put.stem.color, ())
+        put = question(board, rng.choice(KINDS), rng)
+        claims = (saying.verdict(before, put.answer) for before in ("", put.answer, put.options[0]))
+        yield " ".join([saying.walk(board, put.stem), *claims])

@@ -200,7 +200,7 @@ def _arguments(prepared: Prepared, out: Path, *, dry_run: bool) -> dict[str, Any
         "per_device_eval_batch_size": optimizer.at_once,
         "gradient_accumulation_steps": 1 if dry_run else accumulation(recipe, devices()),
         "learning_rate": optimizer.learning_rate,
-        "num_train_epochs": optimizer.epochs,
+        "num_train_epochs": epochs(prepared),
         "max_steps": 1 if dry_run else optimizer.max_steps or -1,
         "lr_scheduler_type": optimizer.schedule,
         "warmup_steps": optimizer.warmup_steps,
@@ -231,6 +231,12 @@ def _arguments(prepared: Prepared, out: Path, *, dry_run: bool) -> dict[str, Any
         "report_to": [] if dry_run else list(recipe.keep.report),
         "disable_tqdm": True,
     }
+
+
+def epochs(prepared: Prepared) -> float:
+    """How often the set is gone through, where nothing stops it before."""
+    optimizer = prepared.recipe.optimizer
+    return optimizer.tokens / prepared.train.total() if optimizer.tokens else optimizer.epochs
 
 
 def _metric(prepared: Prepared) -> str:

@@ -76,6 +76,10 @@ class OptimizerSettings(Section, frozen=True, kw_only=True):
     """Peak (paper, SFT: swept over 1e-5, 8e-6, 6e-6; DPO: 1e-6, 5e-7, 1e-7)."""
     epochs: Above = 5.0
     """Passes over the set (paper: at most 5 for SFT, 3 for DPO)."""
+    tokens: Count = 0
+    """Learn from about this many tokens of examples (prompts, images and prefixes included), in as many passes, or
+    as small a part of one, as that takes, whatever `epochs` says: so sets are compared at equal tokens. 0: `epochs`
+    decides."""
     max_steps: Count = 0
     """Stop after this many steps, whatever `epochs` says; 0: no limit."""
     batch: Positive = 256

@@ -20,7 +20,8 @@ from lpt.world.boards.board import SIDE
 from lpt.world.boards.picture import CELL, png
 
 SEED = 0
-SETS = 24
+SETS = 12
+SMALL_SETS = 4
 _ABOUT = {
     "near": "as V*: hardly more than one cell matters",
     "far": "as CV-Bench: several cells must be put together",
@@ -104,5 +105,5 @@ def made(name: str, seed: int, sets: int, *, blank: bool = False) -> Benchmark:
 
 
 BENCHMARK = made("boards-bench", SEED, SETS)
-SMALL = made("boards-bench-small", SEED, 4)
+SMALL = made("boards-bench-small", SEED, SMALL_SETS)
 BLANK = made("boards-bench-blank", SEED, SETS, blank=True)

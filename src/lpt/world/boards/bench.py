@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from lpt.world.bench import Asked
-from lpt.world.boards.asking import STEPS, Stem, alone, solve, wander, way
-from lpt.world.boards.board import CELLS, COLORS, MOVES, PALETTE, Board, board, moves, step
+from lpt.world.boards.asking import STEPS, Stem, solve, wander, way
+from lpt.world.boards.board import CELLS, COLORS, LINES, MOVES, PALETTE, Board, board, moves, step
 from lpt.world.boards.picture import STYLES
 from lpt.world.words import draw
 
@@ -81,10 +81,9 @@ def solve_text(text: str) -> str | None:
     here = CELLS.index(asked[1])
     for _ in range(int(asked[2])):
         move = arrows.get(CELLS[here])
-        after = step(here, move) if move else None
-        if after is None:
+        if move not in moves(here):
             return None
-        here = after
+        here = step(here, move)
     return CELLS[here]
 
 
@@ -124,34 +123,37 @@ def _path(steps: int) -> _Drafter:
     return draft
 
 
-def _odd(rng: random.Random) -> _Set:
-    return _colors(rng, Stem("odd"))
-
-
 def _colors(rng: random.Random, stem: Stem) -> _Set:
     """A board for each of four colors, all of them on each board: which are there tells nothing."""
     options = rng.sample(COLORS, 4)
     boards = []
     for right in options:
         made = board(rng)
-        while stem.kind == "odd" and len(alone(made)) != 1:
-            made = board(rng)
-        boards.append(_renamed(rng, made, solve(made, stem), right, [other for other in options if other != right]))
+        others = [other for other in options if other != right]
+        boards.append(_renamed(rng, made, _solved(made, stem), right, others))
     return stem, options, boards
 
 
+def _when(rng: random.Random) -> _Set:
+    start, color = rng.randrange(len(CELLS)), rng.choice(COLORS)
+    return _numbers(rng, Stem("when", start, color=color), STEPS)
+
+
 def _count(rng: random.Random) -> _Set:
-    color = rng.choice(COLORS)
-    least = rng.randint(1, 3)
-    numbers = rng.sample(range(least, least + 4), 4)
+    return _numbers(rng, Stem("count", color=rng.choice(COLORS), line=rng.choice(sorted(LINES))), range(4))
+
+
+def _numbers(rng: random.Random, stem: Stem, numbers: Sequence[int]) -> _Set:
+    """A board for each of four numbers, the color that is asked for on each of them."""
+    options = [str(number) for number in rng.sample(numbers, 4)]
     boards = []
-    for number in numbers:
+    for number in options:
         found: list[str] = []
         while not found:
             made = board(rng)
-            found = [each for each in sorted(set(made.colors)) if len(made.cells(each)) == number]
-        boards.append(_renamed(rng, made, rng.choice(found), color, ()))
-    return Stem("count", color=color), [str(number) for number in numbers], boards
+            found = [each for each in sorted(set(made.colors)) if solve(made, stem._replace(color=each)) == number]
+        boards.append(_renamed(rng, made, rng.choice(found), stem.color, ()))
+    return stem, options, boards
 
 
 def _renamed(rng: random.Random, made: Board, old: str, new: str, others: Sequence[str]) -> Board:
@@ -181,10 +183,10 @@ def _color_changed(rng: random.Random) -> _Set:
     """Two boards that differ in one color: that at the end of a way, or one that is counted."""
     stem = Stem("follow", rng.randrange(len(CELLS)), rng.choice(STEPS))
     if rng.random() < 0.5:
-        stem = Stem("count", color=rng.choice(COLORS))
+        stem = Stem("count", color=rng.choice(COLORS), line=rng.choice(sorted(LINES)))
     while True:
         made = board(rng)
-        at = way(made, stem)[-1] if stem.kind == "follow" else rng.randrange(len(CELLS))
+        at = way(made, stem)[-1] if stem.kind == "follow" else rng.choice(LINES[stem.line])
         other = made._replace(colors=_with(made.colors, at, rng.choice(sorted(set(made.colors)))))
         # What is asked for is there on both, and so are the colors that are the options.
         whole = set(other.colors) == set(made.colors) >= {stem.color or other.colors[at]}
@@ -198,15 +200,21 @@ def _with(values: tuple[str, ...], at: int, value: str) -> tuple[str, ...]:
 
 def _pair(rng: random.Random, stem: Stem, *boards: Board) -> _Set:
     both = rng.sample(boards, 2)  # which of the two comes first says nothing
-    return stem, [solve(each, stem) for each in both], both
+    return stem, [_solved(each, stem) for each in both], both
+
+
+def _solved(shown: Board, stem: Stem) -> str:
+    answer = solve(shown, stem)
+    assert answer is not None
+    return answer
 
 
 _FAR: Final[dict[str, _Drafter]] = {
     "follow-2": _follow(2),
     "follow-3": _follow(3),
     "follow-4": _follow(4),
+    "when": _when,
     "count": _count,
-    "odd": _odd,
 }
 _DRAFTS: Final[dict[str, _Drafter]] = {
     "near/cell": lambda rng: _colors(rng, Stem("cell", rng.randrange(len(CELLS)))),

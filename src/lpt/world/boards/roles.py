@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from lpt.serving.protocol import Ask, Said
 from lpt.world.asker import Asker
 from lpt.world.boards import saying, slips
-from lpt.world.boards.asking import TRAINED, Stem, alone, question, recognise, solve
+from lpt.world.boards.asking import TRAINED, Stem, question, recognise, solve
 from lpt.world.boards.asking import Question as Asked
 from lpt.world.boards.board import CELLS, Board
 from lpt.world.boards.talk import read
@@ -37,7 +37,7 @@ from lpt.world.telling import finish
 
 CONFIRMS: Final = 0.7
 """How often a thought that no cue interrupts is simply confirmed, without another look."""
-_TYPES: Final = {"cell": RECOGNITION, "follow": SPATIAL, "count": COUNTING, "odd": COUNTING}
+_TYPES: Final = {"cell": RECOGNITION, "follow": SPATIAL, "when": SPATIAL, "count": COUNTING}
 _TRIES: Final = 20
 """For each question: a board has few that are of one kind."""
 
@@ -77,7 +77,7 @@ class BoardReasoner:
             verdict = Verdict(given.claim.option, "keeps")
         elif board and stem and right and verdict.path != "lost":
             wrong = verdict.option != right
-            look = (slips.astray if wrong else _well)(board, stem, put.options, verdict.option, rng)
+            look = (slips.astray if wrong else _well)(board, stem, verdict.option, rng)
         betrayed = self._betray(board, ask, given.cue, rng) if board else ""
         end = f"{saying.verdict(given.claim.option or '', verdict.option)}."
         text = " ".join(["", *filter(None, [betrayed, _other(given, rng), look, end])])
@@ -104,7 +104,7 @@ def questions(board: Board, rng: random.Random, count: int) -> list[Question]:
     found: dict[Stem, Asked] = {}
     for kind in itertools.islice(itertools.cycle(TRAINED), _TRIES * count):
         made = question(board, kind, rng)
-        if made and len(found) < count:
+        if len(found) < count:
             assert made.answer == _right(board, recognise(str(made.stem)), made.options)
             found.setdefault(made.stem, made)
     return [
@@ -114,14 +114,12 @@ def questions(board: Board, rng: random.Random, count: int) -> list[Question]:
 
 def _right(board: Board, stem: Stem | None, options: tuple[str, ...]) -> str | None:
     """The right option; None where the board does not say, or says something that is none of them."""
-    if stem is None or (stem.kind == "odd" and len(alone(board)) != 1):
-        return None
-    answer = solve(board, stem)
+    answer = solve(board, stem) if stem else None
     return answer if answer in options else None
 
 
-def _well(board: Board, stem: Stem, options: tuple[str, ...], end: str, rng: random.Random) -> str:
-    return saying.walk(board, stem, options)
+def _well(board: Board, stem: Stem, end: str, rng: random.Random) -> str:
+    return saying.walk(board, stem)
 
 
 def _other(given: Handed, rng: random.Random) -> str:

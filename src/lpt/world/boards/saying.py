@@ -5,51 +5,43 @@ Every second look ends on its answer as the last word, so that who has gone thro
 
 from collections.abc import Sequence
 
-from lpt.world.boards.asking import Stem, solve, way
-from lpt.world.boards.board import CELLS, Board
+from lpt.world.boards.asking import Stem, way
+from lpt.world.boards.board import CELLS, LINES, Board
 
 
-def glance(board: Board, stem: Stem, answer: str) -> str:
+def glance(stem: Stem, answer: str) -> str:
     """The short thought of one look, which comes to an answer."""
-    if stem.kind == "count":
-        return f"I see {answer} {stem.color} arrows."
-    if stem.kind == "odd":
-        return f"Only one arrow is {answer}."
+    start = CELLS[stem.start]
     if stem.kind == "cell":
-        return f"I see {answer} there."
-    return f"I come to {answer}."
-
-
-def walk(board: Board, stem: Stem, options: Sequence[str]) -> str:
-    """A look at one cell after another, up to where the answer stands before one; options as they are shown."""
+        return f"{start} is {answer}."
     if stem.kind == "count":
-        return counted(stem.color, board.cells(stem.color))
-    if stem.kind == "odd":
-        found = options[: options.index(solve(board, stem)) + 1]
-        return " ".join(placed(color, board.cells(color)) for color in found)
+        return f"Of {stem.line} I count {answer}."
+    return f"From {start} I count {answer}." if stem.kind == "when" else f"From {start} I come to {answer}."
+
+
+def walk(board: Board, stem: Stem) -> str:
+    """A look at one cell after another, up to where the answer stands before one."""
+    if stem.kind == "count":
+        return counted([board.colors[cell] for cell in LINES[stem.line]], stem)
     here, said = stem.start, []
-    for turn, there in enumerate(way(board, stem)):
-        move = board.arrows[here] if stem.kind == "follow" else stem.moves[turn]
-        said.append(f"{CELLS[here]} {move} to {CELLS[there]}")
+    for turn, there in enumerate(way(board, stem), 1):
+        move = stem.moves[turn - 1] if stem.kind == "path" else board.arrows[here]
+        told = f"{CELLS[here]} {move} to {CELLS[there]}"
+        said.append(f"{told} {board.colors[there]} {turn}" if stem.kind == "when" else told)
         here = there
+    if stem.kind == "when":
+        return f"{', '.join(said)}."
     end = f"{held(board, here)}."
     return f"{', '.join(said)}. {end}" if said else end
 
 
-def counted(color: str, cells: Sequence[int], result: str = "") -> str:
-    """A color's cells with their numbers; `result` in place of the last number."""
-    if not cells or result == "0":
-        return f"{color} is nowhere, so 0."
-    numbers = [*map(str, range(1, len(cells))), result or str(len(cells))]
-    each = (f"{CELLS[cell]} {number}" for cell, number in zip(cells, numbers, strict=True))
-    return f"{color} is on {', '.join(each)}."
-
-
-def placed(color: str, cells: Sequence[int]) -> str:
-    """Whether a color is there only once, by the first two of its cells."""
-    if len(cells) == 1:
-        return f"{color} is on {CELLS[cells[0]]} alone."
-    return f"{color} is on {' and '.join(CELLS[cell] for cell in cells[:2])}."
+def counted(colors: Sequence[str], stem: Stem) -> str:
+    """A row or column, cell by cell, with how many there are so far."""
+    so_far, said = 0, []
+    for cell, color in zip(LINES[stem.line], colors, strict=True):
+        so_far += color == stem.color
+        said.append(f"{CELLS[cell]} {color} {so_far}")
+    return f"{', '.join(said)}."
 
 
 def maybe(option: str) -> str:

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# The rows of the miniature's table: each makes what it needs, and nothing that is there is made again. So it can be
+# stopped at any time, run again, and made in pieces.
+#
+#   scripts/miniature.sh                     all primary rows, seeds 0, 1 and 2
+#   SEEDS=0 scripts/miniature.sh base sft    these rows of one seed
+#   scripts/miniature.sh --list              all rows
+#
+# What is worked on lies in runs/miniature/SEED/ (a student, runs, trainings, evaluations), results in
+# docs/miniature/results/, one small file a row and seed. ROWS.md beside them is what `lpt miniature table` makes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false
+
+SEEDS=${SEEDS:-0 1 2}
+SIZE=${SIZE:-full}                      # tiny: every step for real, in minutes, on a student that knows nothing
+WORK=${WORK:-runs/miniature}
+RESULTS=${RESULTS:-docs/miniature/results}
+BENCH=${BENCH:-boards-bench}
+BOARDS=${BOARDS:-400}
+SFT=${SFT:-}                            # further --set of the trainings
+PRIMARY="base simple captions sft dpo scratch"
+SINGLE="blank cot cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
+  strict lenient prefix-loss"
+
+say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
+
+student() {                             # the student of a seed
+  local out=$WORK/$1/student
+  [ -f "$out/build.json" ] && return
+  say "seed $1: a student"
+  lpt miniature build --out "$out" --seed "$1" --size "$SIZE" >&2
+}
+
+served() { printf '"lpt serve %s --name miniature --port {port}"' "$1"; }
+
+run() {                                 # run SEED NAME [--set …]: the pipeline with the seed's student. All runs of a
+                                        # seed share a ledger: what was asked before is not asked again
+  local seed=$1 name=$2 out=$WORK/$1/$2
+  shift 2
+  [ -f "$out.done" ] && return
+  student "$seed"
+  say "seed $seed: the run $name"
+  lpt run recipes/miniature.toml --out "$out" --set seed="$seed" --set captions.count="$BOARDS" \
+    --set ledger="\"$(realpath "$WORK/$seed")/ledger.sqlite\"" \
+    --set models.student.launch="$(served "$WORK/$seed/student")" "$@" >&2
+  touch "$out.done"
+}
+
+train() {                               # train SEED NAME sft|dpo SOURCE MODEL [--set …]
+  local seed=$1 name=$2 stage=$3 source=$4 model=$5 out=$WORK/$1/$2
+  shift 5
+  [ -f "$out/model/config.json" ] && [ -f "$out.json" ] && return
+  say "seed $seed: training $name"
+  rm -rf "$out"
+  # shellcheck disable=SC2086
+  lpt train "$stage" "$source" --recipe "recipes/miniature/$stage.toml" --model "$model" --out "$out" --json \
+    --set seed="$seed" $SFT "$@" > "$out.json.part"
+  mv "$out.json.part" "$out.json"
+}
+
+evaluate() {                            # evaluate SEED ROW MODEL [PROTOCOL [BENCHMARK]]
+  local seed=$1 row=$2 model=$3 protocol=${4:-trained} bench=${5:-$BENCH}
+  local out=$WORK/$seed/eval/$row
+  [ -f "$RESULTS/$row-$seed.json" ] && return
+  say "seed $seed: examining $row"
+  lpt eval run --model "$row" --launch "lpt serve $model --name $row --port {port}" --benchmarks "$bench" \
+    --protocol "$protocol" $([ "$protocol" = trained ] && echo --recipe recipes/miniature.toml) \
+    --max-tokens 160 --out "$out" --json > /dev/null
+  lpt miniature note "$out" --row "$row" --seed "$seed" --out "$RESULTS" \
+    $([ -f "$WORK/$seed/$row.json" ] && echo --training "$WORK/$seed/$row.json") >&2
+}
+
+trained() {                             # trained SEED ROW sft SOURCE [--set …]: from the student, and examine it
+  local seed=$1 row=$2 stage=$3 source=$4
+  shift 4
+  train "$seed" "$row" "$stage" "$source" "$WORK/$seed/student" "$@"
+  evaluate "$seed" "$row" "$WORK/$seed/$row/model"
+}
+
+preferred() {                           # preferred SEED ROW SOURCE: DPO from the SFT model, and examine it
+  row "$1" sft
+  train "$1" "$2" dpo "$3" "$WORK/$1/sft/model"
+  evaluate "$1" "$2" "$WORK/$1/$2/model"
+}
+
+exported() {                            # exported SEED NAME CHANGE: the run's sets with one thing changed
+  local folder=$WORK/$1/$2-sets
+  run "$1" run
+  [ -d "$folder" ] && return
+  rm -rf "$folder.whole"
+  lpt export "$WORK/$1/run" --to trl --template "$WORK/$1/student" --out "$folder.whole" >&2
+  python scripts/miniature_sets.py "$3" "$folder.whole" "$folder"
+}
+
+row() {                                 # row SEED ROW
+  local seed=$1 row=$2
+  [ -f "$RESULTS/$row-$seed.json" ] && { [ "$row" != sft ] || [ -f "$WORK/$seed/sft/model/config.json" ]; } && return
+  student "$seed"
+  case $row in
+    base) evaluate "$seed" base "$WORK/$seed/student" ;;
+    blank) evaluate "$seed" blank "$WORK/$seed/student" trained boards-bench-blank ;;
+    cot) evaluate "$seed" cot "$WORK/$seed/student" paper ;;
+    simple|captions) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set data.set="$row" \
+      $([ "$row" = captions ] && echo "--set data.answers=false") ;;
+    sft) run "$seed" run; trained "$seed" sft sft "$WORK/$seed/run" ;;
+    dpo) preferred "$seed" dpo "$WORK/$seed/run" ;;
+    scratch) run "$seed" scratch-run --set think_harder.prefix='"none"'
+      trained "$seed" scratch sft "$WORK/$seed/scratch-run" ;;
+    cue-none) run "$seed" "$row-run" --set think_harder.cues='[""]'; trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    cue-*) local cue=${row#cue-}; run "$seed" "$row-run" --set think_harder.cues="[\"${cue^},\"]"
+      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    dpo-without-mended) exported "$seed" "$row" without-mended; preferred "$seed" "$row" "$WORK/$seed/$row-sets" ;;
+    dpo-compact) run "$seed" "$row-run" --set curate.compactness=true
+      preferred "$seed" "$row" "$WORK/$seed/$row-run" ;;
+    boards-*) BOARDS=${row#boards-} run "$seed" "$row-run"; trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    strict) run "$seed" "$row-run" --set curate.similarity=0.95 --set curate.filters='["unfinished", "markup",
+      "leak", "prompt_leak", "too_short", "too_long", "language", "repetition", "near_duplicate"]'
+      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    lenient) run "$seed" "$row-run" --set curate.filters='["unfinished"]'
+      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    prefix-loss) exported "$seed" "$row" unmask; trained "$seed" "$row" sft "$WORK/$seed/$row-sets" ;;
+    *) say "there is no row $row: $0 --list"; exit 2 ;;
+  esac
+}
+
+if [ "${1:-}" = --list ]; then
+  echo "primary: $PRIMARY"
+  echo "one seed: " $SINGLE
+  exit
+fi
+for seed in $SEEDS; do
+  for each in ${*:-$PRIMARY}; do
+    row "$seed" "$each"
+  done
+done
+lpt miniature table "$RESULTS"

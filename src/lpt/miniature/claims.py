@@ -1,0 +1,99 @@
+"""What each row of the miniature's table is for, and the table as Markdown and as a picture. No torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from lpt.analyze.charts import Bar, bars
+from lpt.analyze.intervals import Estimate
+from lpt.errors import UserError
+from lpt.evaluate.stats import Interval
+from lpt.exports.rows import put
+from lpt.miniature.results import BASE, SHOWN, Line
+
+ROWS: Final = {
+    "base": "the student",
+    "cot": "the student, asked to think in words that it was not taught",
+    "simple": "more of its own right simple thoughts, as many tokens",
+    "captions": "the same boards' captions, as many tokens",
+    "sft": "SFT on long thoughts",
+    "dpo": "SFT, then DPO",
+    "scratch": "SFT on thoughts from scratch, as many tokens",
+}
+"""Rows in the table's order; others follow by name."""
+AGAINST: Final[dict[str, tuple[str, ...]]] = {
+    "sft": ("simple", "scratch"),
+    "dpo": ("sft",),
+    "scratch": ("simple",),
+}
+"""What a row is held against beside `base`: its control. Rows that are not named are held against `sft`."""
+_MARKS: Final = ("<!-- table: lpt miniature table -->", "<!-- end of table -->")
+
+
+def markdown(lines: Sequence[Line]) -> str:
+    """The table, and below it each row's differences."""
+    ordered = _ordered(lines)
+    head = ("row", "seeds", "kinds", *SHOWN, "first thought", "X→O", "O→X", "tokens")
+    out = [f"| {' | '.join(head)} |", f"|{'|'.join(['---'] + ['--:'] * (len(head) - 1))}|"]
+    for line in ordered:
+        cells = [
+            line.row,
+            str(len(line.seeds)),
+            _percent(line.shares["kinds"]),
+            *(_percent(line.shares[kind]) for kind in SHOWN),
+            *map(_percent, (line.first, line.mended, line.spoilt)),
+            f"{line.tokens:.0f}",
+        ]
+        out.append(f"| {' | '.join(cells)} |")
+    out += ["", "| row | held against | difference in kinds | 95 % interval | each seed |", "|---|---|--:|--:|---|"]
+    for line in ordered:
+        for other, gap in line.differences.items():
+            each = ", ".join(_percent(share) for share in line.each)
+            out.append(f"| {line.row} | {other} | {100 * gap.value:+.1f} | {_between(gap)} | {each} |")
+    return "\n".join(out)
+
+
+def write(lines: Sequence[Line], path: Path) -> None:
+    """Put the table into a Markdown file, between its marks.
+
+    Raises:
+        UserError: the file has no such marks.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    before, first, rest = text.partition(_MARKS[0])
+    _, last, after = rest.partition(_MARKS[1])
+    if not first or not last:
+        raise UserError(f"{path} has no place for the table: put {_MARKS[0]} and {_MARKS[1]} into it")
+    put(path, f"{before}{first}\n{markdown(lines)}\n{last}{after}".encode())
+
+
+def drawn(lines: Sequence[Line]) -> str:
+    """The differences from the base as bars with their intervals (SVG)."""
+    return bars(
+        "Better than the student by: mean of the four kinds",
+        [
+            Bar(line.row, "difference", Estimate(gap.value, gap.low, gap.high))
+            for line in _ordered(lines)
+            for other, gap in line.differences.items()
+            if other == BASE
+        ],
+        percent=True,
+    )
+
+
+def _ordered(lines: Sequence[Line]) -> list[Line]:
+    names = list(ROWS)
+    return sorted(lines, key=lambda line: (names.index(line.row) if line.row in names else len(names), line.row))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _between(gap: Interval) -> str:
+    if gap.low is None or gap.high is None:
+        return "too few"
+    return f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
