@@ -6,6 +6,7 @@ white space and strip `<think>` from turns that they take for history.
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -235,8 +236,12 @@ class Template:
     def _has_place_for_images(self) -> bool:
         with_one = self._shows(parts=True, images=(Image(key="", data=b""),))
         without = self._shows(parts=True)
-        # Images come before the text: so must their mark.
-        return bool(with_one and without) and str(with_one).index(_PROBE) > str(without).index(_PROBE)
+        if with_one is None or without is None:
+            return False
+        # What an image adds, before the words or behind them, is its mark if nothing like it is there without one.
+        begun = len(os.path.commonprefix([with_one, without]))  # noqa: RUF071 (letters, not paths)
+        mark = with_one[begun : begun + len(with_one) - len(without)]
+        return bool(mark) and mark not in without
 
 
 def _filled(spans: list[Span], role: str, text: str, *, learnt: bool) -> tuple[Span, ...]:

@@ -1,4 +1,4 @@
-"""A schooling of a second. `python -m tests.miniature.small OUT STEP` begins it and is killed when STEP is told of."""
+"""A schooling of a second. `python -m tests.miniature.small OUT STEP` begins it and is killed at a step."""
 
 import os
 import signal

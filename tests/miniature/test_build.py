@@ -16,6 +16,7 @@ transformers = pytest.importorskip("transformers")
 
 from lpt.cli import app  # noqa: E402
 from lpt.errors import UserError  # noqa: E402
+from lpt.miniature import lessons  # noqa: E402
 from lpt.miniature.build import SIZES, build  # noqa: E402
 from lpt.world.boards.board import board  # noqa: E402
 from lpt.world.boards.picture import picture  # noqa: E402
@@ -47,7 +48,7 @@ def test_a_seed_is_a_student(built: Path, tmp_path: Path) -> None:
 def test_a_build_that_was_killed_goes_on_to_the_same_student(built: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "tests.miniature.small", str(out), "10"]
-    child = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2])
+    child = subprocess.run(command, check=False, capture_output=True, cwd=Path(__file__).parents[2])
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     assert (out / "build-state.pt").exists()
     assert not (out / "build.json").exists()
@@ -96,6 +97,14 @@ def test_plain_transformers_loads_it_and_it_speaks(built: Path, tmp_path: Path) 
     assert out.shape[1] == ids.shape[1] + 4
     assert json.loads((built / "build.json").read_bytes())["schooling"]["sight"] == 3
     assert "<svg" in (built / "curves.svg").read_text(encoding="utf-8")
+
+
+def test_every_size_is_of_lessons_that_there_are() -> None:
+    one = board(draw("a lesson"))
+    for size in SIZES.values():
+        for term in size.terms:
+            for kind in term.shares:
+                assert lessons.lesson(one, draw("a lesson", kind), {kind: 1.0}).reply
 
 
 def test_a_size_that_there_is_not_is_refused(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from lpt.world.boards.board import CELLS, COLORS, MOVES, board
 from lpt.world.boards.slips import astray
 from lpt.world.boards.talk import caption
 
-PIECES = re.compile(r"</?(?:think|answer)>| ?[A-Za-z0-9]+| ?[^\sA-Za-z0-9]+|\s")
-KINDS_OF_LESSON = ("describe", "cells", "check", "steps", "neighbours", "ahead", "counts", "simple")
+TAG = "</?(?:think|answer)>"
+PIECES = re.compile(rf"{TAG}|\s(?={TAG})| ?[A-Za-z0-9]+| ?[^\sA-Za-z0-9]+|\s")
+KINDS_OF_LESSON = ("describe", "neighbours", "simple", *lessons._DRILLS)
 
 
 def pieces(tokens: Any, text: str) -> list[str]:
@@ -42,7 +43,7 @@ def test_whatever_is_said_about_a_board_is_said_in_words_that_are_tokens(
     put = question(of, kind, rng)
     end = put.options[place]
     look = saying.walk(of, put.stem) if end == put.answer else astray(of, put.stem, end, rng)
-    thought = " ".join([saying.glance(put.stem, end), "Wait,", saying.maybe(end), look])
+    thought = " ".join([saying.glance(put.stem, end), "Hmm,", saying.maybe(end), look])
     for before in ("", end, put.options[0]):
         text = lessons.answered(f"{thought} {saying.verdict(before, end)}.", end)
         assert pieces(tokens, text) == PIECES.findall(text)

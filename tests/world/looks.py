@@ -1,4 +1,4 @@
-"""Boards answered and looks examined by the tests' own means: from captions and words, without the world's solver."""
+"""Boards answered and looks examined by the tests' own means: from captions and words."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,6 @@ from lpt.world.boards.board import COLORS, Board, moves
 from lpt.world.boards.talk import caption
 
 TO = {"right": (0, 1), "left": (0, -1), "down": (1, 0), "up": (-1, 0)}
-_FIRST = {"cell": r"on (\w\d)", "follow": r"at (\w\d)", "when": r"at (\w\d)", "path": r"at (\w\d)"}
 
 
 def told(text: str) -> dict[str, tuple[str, str]]:

@@ -101,10 +101,13 @@ def positions(ids: Tensor, image: int) -> Tensor:
 
 
 def patches(boards: Sequence[Board], grains: Sequence[object], style: str = "plain") -> Tensor:
-    """The pictures of boards as the image processor cuts them: (boards, 64, 1176)."""
-    made = processor()(
-        images=[picture(*one, style) for one in zip(boards, grains, strict=True)], return_tensors="pt"
-    )
+    """The pictures of boards as the image processor cuts them: (boards, 64, 1176).
+
+    Every other one has been through a JPEG, as what is sent to a server has; training reads the files themselves.
+    """
+    pictures = [picture(*one, style) for one in zip(boards, grains, strict=True)]
+    pictures[1::2] = map(_sent, pictures[1::2])
+    made = processor()(images=pictures, return_tensors="pt")
     values: Tensor = made["pixel_values"]
     return values.view(len(boards), -1, values.shape[-1])
 

@@ -1,17 +1,19 @@
 """What the student is taught before anything is asked of it: to see, to read, to step, to answer at a glance.
 
-A lesson is a prompt and a reply. None of them holds a second look: that is what the pipeline's long thoughts bring.
-What a second look is made of (where a color is, what a cell holds, which cell is next) is taught, as a grown model
-knows it.
+A lesson is a prompt and a reply. What a second look is made of is taught, as a grown model knows it: what a cell
+holds, which cell is next, how to walk when told to walk. None of them holds a second look: to take one when a
+question is asked, to doubt a first thought, to conclude from a walk, is what the pipeline's long thoughts bring.
 """
 
 import random
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from lpt.synthesis import present
 from lpt.world.boards import saying
-from lpt.world.boards.asking import KINDS, Question, Stem, question, solve
+from lpt.world.boards.asking import KINDS, STEPS, Question, Stem, question, solve
+from lpt.world.boards.bench import in_words
 from lpt.world.boards.board import CELLS, LINES, Board, moves, step
 from lpt.world.boards.talk import caption
 
@@ -83,6 +85,20 @@ def counts(board: Board, rng: random.Random) -> Lesson:
     return Lesson(f"How many arrows of {', '.join(lines)} are {color}?", f"{reply}.")
 
 
+def walks(board: Board, rng: random.Random) -> Lesson:
+    """A walk, for who is told to walk: no question is asked, and nothing is concluded from it."""
+    start, steps = rng.randrange(len(CELLS)), rng.choice(STEPS)
+    way = (start, *board.follow(start, steps))
+    told = (f"{CELLS[here]} {board.arrows[here]} to {CELLS[there]}" for here, there in pairwise(way))
+    return Lesson(f"Walk {steps} arrows from {CELLS[start]}.", f"{', '.join(told)}.")
+
+
+def tallies(board: Board, rng: random.Random) -> Lesson:
+    """A row or column gone through with how many there are so far, for who is told to."""
+    stem = Stem("count", color=rng.choice(sorted(set(board.colors))), line=rng.choice(sorted(LINES)))
+    return Lesson(f"Go along {stem.line} for {stem.color}.", saying.walk(board, stem))
+
+
 def answered(thought: str, answer: str) -> str:
     """A turn as training sets write it."""
     return f"<think> {thought} </think> <answer> {answer} </answer>"
@@ -98,14 +114,41 @@ def simple(put: Question) -> Lesson:
     return asked(put, answered(saying.glance(put.stem, put.answer), put.answer))
 
 
-_DRILLS: Final = {"cells": cells, "check": check, "steps": steps, "ahead": ahead, "counts": counts}
+def fewer(put: Question, rng: random.Random) -> Question:
+    """The same question with two to four of its options: not all exams have four."""
+    wrong = rng.sample([option for option in put.options if option != put.answer], rng.choice((1, 2, 3, 3)))
+    return put._replace(options=tuple(option for option in put.options if option in (*wrong, put.answer)))
+
+
+def read(board: Board, rng: random.Random) -> Lesson:
+    """A question in words alone, answered at a glance."""
+    start, steps = rng.randrange(len(CELLS)), rng.choice(STEPS)
+    answer = CELLS[board.follow(start, steps)[-1]]
+    options = [answer, *rng.sample([cell for cell in CELLS if cell != answer], 3)]
+    rng.shuffle(options)
+    given = in_words(board, start, steps, rng)
+    stem = f"{given}\nStart at {CELLS[start]} and follow {steps} arrow{'s' * (steps > 1)}: which is there?"
+    reply = answered(f"From {CELLS[start]} I come to {answer}.", answer)
+    return Lesson(present.prompt(stem, options, "text"), reply, seen=False, system=SYSTEM)
+
+
+_DRILLS: Final = {
+    "cells": cells,
+    "check": check,
+    "steps": steps,
+    "ahead": ahead,
+    "counts": counts,
+    "read": read,
+    "walks": walks,
+    "tallies": tallies,
+}
 
 
 def lesson(board: Board, rng: random.Random, shares: dict[str, float]) -> Lesson:
     """A lesson on a board: `shares` says how often each kind of lesson comes."""
     kind = rng.choices([*shares], [*shares.values()])[0]
     if kind == "simple":
-        return simple(question(board, rng.choice(KINDS), rng))
+        return simple(fewer(question(board, rng.choice(KINDS), rng), rng))
     if kind == "describe":
         return describe(board)
     if kind == "neighbours":
@@ -116,7 +159,7 @@ def lesson(board: Board, rng: random.Random, shares: dict[str, float]) -> Lesson
 def texts(boards: Iterable[Board], rng: random.Random) -> Iterator[str]:
     """What a tokenizer learns its words from: lessons, and the words of second looks, none of which is a lesson."""
     shares = dict.fromkeys(("describe", "neighbours", "simple", *_DRILLS), 1.0)
-    yield from (f"Wait, Hmm, Alternatively, {saying.maybe('red')} {number}" for number in range(17))
+    yield from (f"so Wait, Hmm, Alternatively, {saying.maybe('red')} {number}" for number in range(17))
     for board in boards:
         one = lesson(board, rng, shares)
         yield f"system\n{one.system}\nuser\n{one.prompt}\nassistant\n{one.reply}"

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from lpt.errors import UserError
 from lpt.evaluate import evaluated
@@ -90,7 +91,7 @@ def result(folder: Path, row: str, seed: int, notes: Mapping[str, float] | None 
     (benchmark,) = [name for name in made.record.benchmarks if name in _SETS] or [""]
     if not benchmark:
         raise UserError(f"{folder} is no evaluation on {' or '.join(_SETS)}")
-    rows = made.rows(benchmark)
+    rows = pl.read_parquet(folder / "scores.parquet").filter(pl.col("benchmark") == benchmark)
     found = {line["item"]: line for line in rows.iter_rows(named=True)}
     items = _items(benchmark)
     missing = [item.id for item in items if item.id not in found]

@@ -100,15 +100,17 @@ def _neighbours(rng: random.Random) -> tuple[str, tuple[str, ...], list[str]]:
         made = board(rng)
         boards.setdefault(made.follow(start, steps)[-1], made)
     ends = rng.sample(sorted(boards), 4)
-    given = []
-    for end in ends:
-        needed = {start, *boards[end].follow(start, steps)}
-        others = [cell for cell in range(len(CELLS)) if cell not in needed]
-        told = [*needed, *rng.sample(others, _TOLD - len(needed))]
-        rng.shuffle(told)
-        given.append(f"Without a board: {', '.join(f'{CELLS[at]} {boards[end].arrows[at]}' for at in told)}.")
     stem = f"Start at {CELLS[start]} and follow {steps} arrows: which is there?"
-    return stem, tuple(CELLS[end] for end in ends), given
+    return stem, tuple(CELLS[end] for end in ends), [in_words(boards[end], start, steps, rng) for end in ends]
+
+
+def in_words(made: Board, start: int, steps: int, rng: random.Random) -> str:
+    """Some of a board's arrows in words, those among them that lead on from a cell for so many steps."""
+    needed = {start, *made.follow(start, steps)}
+    others = [cell for cell in range(len(CELLS)) if cell not in needed]
+    told = [*needed, *rng.sample(others, _TOLD - len(needed))]
+    rng.shuffle(told)
+    return f"Without a board: {', '.join(f'{CELLS[at]} {made.arrows[at]}' for at in told)}."
 
 
 def _follow(steps: int) -> _Drafter:

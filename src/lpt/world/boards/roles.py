@@ -103,10 +103,11 @@ def questions(board: Board, rng: random.Random, count: int) -> list[Question]:
     """Up to `count` different questions about a board, the kinds in turn."""
     found: dict[Stem, Asked] = {}
     for kind in itertools.islice(itertools.cycle(TRAINED), _TRIES * count):
+        if len(found) == count:
+            break
         made = question(board, kind, rng)
-        if len(found) < count:
-            assert made.answer == _right(board, recognise(str(made.stem)), made.options)
-            found.setdefault(made.stem, made)
+        assert made.answer == _right(board, recognise(str(made.stem)), made.options)
+        found.setdefault(made.stem, made)
     return [
         Question(str(stem), made.options, made.answer, stem.kind, _TYPES[stem.kind]) for stem, made in found.items()
     ]
