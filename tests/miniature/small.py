@@ -12,7 +12,7 @@ from lpt.miniature.build import Schooling, Term, build
 
 def schooling(**more: Any) -> Schooling:
     """Every part of the real one, in a few steps: two terms, of all kinds of lessons."""
-    drills = dict.fromkeys(("describe", "cells", "check", "steps", "neighbours", "ahead", "counts"), 1.0)
+    drills = dict.fromkeys(("describe", "cells", "walks", "steps", "neighbours", "ahead", "counts"), 1.0)
     terms = (Term(4, drills), Term(6, {"simple": 1.0}, 3e-3))
     given: dict[str, Any] = {"boards": 64, "sight": 3, "terms": terms, "batch": 4, "threads": 1, **more}
     return Schooling(width=32, layers=2, **given)

@@ -41,7 +41,7 @@ def knows(states: Any) -> Any:
 
 def test_who_knows_all_is_right_in_all(tokens: Any) -> None:
     found = of(tokens, knows)
-    assert {found.captions, found.checks, found.steps, found.glance, found.ceiling} == {1.0}
+    assert {found.captions, found.walks, found.steps, found.glance, found.ceiling} == {1.0}
     assert set(found.by.values()) == {1.0}
     assert {"cell", "when", "count", "follow-1"} <= set(found.by)
 
@@ -49,7 +49,7 @@ def test_who_knows_all_is_right_in_all(tokens: Any) -> None:
 def test_who_repeats_what_it_is_given_is_right_in_nothing(tokens: Any) -> None:
     """The right words, one place too late: what a student does before it has learnt anything."""
     found = of(tokens, lambda states: states)
-    assert (found.captions, found.checks, found.steps, found.glance) == (0, 0, 0, 0)
+    assert (found.captions, found.walks, found.steps, found.glance) == (0, 0, 0, 0)
     assert found.ceiling < 0.1  # where there is no color at all, a count of none is right
 
 

@@ -17,7 +17,7 @@ from lpt.miniature.learning import Batch, Encoder, batch, patches, positions  # 
 from lpt.world.boards.board import Board, board  # noqa: E402
 
 BOARDS = [board(random.Random(n)) for n in range(6)]
-KINDS = ("describe", "cells", "check", "steps", "neighbours", "ahead", "counts", "simple")
+KINDS = ("describe", "cells", "walks", "steps", "neighbours", "ahead", "counts", "simple")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import random
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -36,9 +37,18 @@ def test_drills_are_true(shown: Board, seed: int) -> None:
     asked, said, _ = of("cells", shown, seed)
     assert said == [[cell, *seen[cell]] for cell in asked]
 
-    asked, said, prompt = of("check", shown, seed)
-    color = prompt.rstrip("?").split()[-1]
-    assert said == [[cell, "yes" if seen[cell][0] == color else "no"] for cell in asked]
+    (start,), said, prompt = of("walks", shown, seed)
+    assert len(said) == int(prompt.split()[1])
+    assert said[0][0] == start
+    for clause, following in pairwise(said):
+        assert clause[3] == following[0]
+    assert said == [[cell, seen[cell][1], "to", after(cell, seen[cell][1])] for cell, *_ in said]
+
+    _, said, prompt = of("tallies", shown, seed)
+    color, so_far = prompt.removesuffix(".").split()[-1], 0
+    for cell, found, number in said:
+        so_far += found == color
+        assert (found, int(number)) == (seen[cell][0], so_far)
 
     asked, said, _ = of("steps", shown, seed)
     assert said == [[cell, seen[cell][1], "to", after(cell, seen[cell][1])] for cell in asked]
@@ -119,5 +129,8 @@ def test_no_lesson_holds_a_second_look(shown: Board, seed: int) -> None:
     """A reply that answers a question has one sentence of thought, and none concludes."""
     for kind in KINDS_OF_LESSON:
         one = lessons.lesson(shown, random.Random(seed), {kind: 1.0})
+        if kind == "echo":  # what is said after somebody concludes nothing
+            assert one.prompt.endswith(one.reply)
+            continue
         assert not re.search(r"\b(So|Not|Yes|Wait|Hmm|maybe)\b", one.reply)
         assert one.reply.count(".") == 1

@@ -47,7 +47,7 @@ def build(
         console.print(f"step {step:,} of {of:,}: {shown}", highlight=False)
 
     schooling = msgspec.structs.replace(_schooling(size), seed=seed, threads=threads)
-    found = make(schooling, out, tell)
+    found = make(schooling, out, tell, examined=256 if size == "full" else 32)
     if json:
         typer.echo(msgspec.json.encode({"student": str(out), **found._asdict()}).decode())
         return

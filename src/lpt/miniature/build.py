@@ -57,23 +57,24 @@ class Schooling(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 _PARTS: Final = {
     "describe": 0.15,
     "cells": 0.15,
-    "check": 0.05,
     "steps": 0.15,
     "neighbours": 0.1,
     "ahead": 0.1,
     "counts": 0.05,
     "walks": 0.15,
     "tallies": 0.1,
+    "echo": 0.05,
 }
 _GLANCES: Final = {
     "describe": 0.05,
     "cells": 0.05,
     "steps": 0.05,
     "neighbours": 0.05,
-    "ahead": 0.12,
+    "ahead": 0.1,
     "counts": 0.05,
     "walks": 0.1,
     "tallies": 0.1,
+    "echo": 0.02,
     "read": 0.08,
     "simple": 0.35,
 }
@@ -194,7 +195,7 @@ class _Build:
             if step % self.every == 0 or step == term.steps:
                 now = figures(self.model, self.encoder, self.held_out, examined)
                 self.model.train()
-                measured = {"loss": sum(recent) / len(recent), "captions": now.captions, "checks": now.checks}
+                measured = {"loss": sum(recent) / len(recent), "captions": now.captions, "walks": now.walks}
                 self._note(before + step, {**measured, "steps": now.steps, "glance": now.glance, **now.by})
                 recent.clear()
                 self.seconds += time.monotonic() - began
@@ -240,6 +241,6 @@ class _Build:
 def _drawn(curves: Sequence[dict[str, float]]) -> str:
     lines = {
         name: [Point(line["step"], Estimate(line[name], None, None)) for line in curves if name in line]
-        for name in ("captions", "checks", "steps", "glance")
+        for name in ("captions", "steps", "walks", "glance")
     }
     return curve("What the student can do, on boards that it has not seen", lines, x="steps of 64 lessons")

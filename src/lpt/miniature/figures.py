@@ -23,10 +23,10 @@ class Figures(NamedTuple):
 
     captions: float
     """Of the cells of a board, how many are told rightly."""
-    checks: float
-    """Replies to which cells have a color, right in every word."""
     steps: float
     """Replies to where some arrows lead, right in every word."""
+    walks: float
+    """Walks that it is told to take, right in every word."""
     glance: float
     """Questions answered rightly at a glance."""
     by: dict[str, float]
@@ -63,8 +63,8 @@ def figures(model: Any, encoder: Encoder, boards: Sequence[Board], seen: Tensor)
     again = [solve(described[at], one.stem) == one.answer for at, one in put]
     return Figures(
         captions=sum(map(sum, cells)) / (16 * len(boards)),
-        checks=_whole(model, encoder, [(at, lessons.check(board, rng)) for at, board in enumerate(boards)], seen),
         steps=_whole(model, encoder, [(at, lessons.steps(board, rng)) for at, board in enumerate(boards)], seen),
+        walks=_whole(model, encoder, [(at, lessons.walks(board, rng)) for at, board in enumerate(boards)], seen),
         glance=sum(right) / len(right),
         by={each: sum(hits) / len(hits) for each, hits in sorted(by.items())},
         ceiling=sum(again) / len(again),

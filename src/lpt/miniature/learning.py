@@ -16,8 +16,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lpt.miniature.lessons import Lesson
 from lpt.miniature.student import IMAGE_TOKENS, processor
-from lpt.serving.vision import quicken
 from lpt.settings import CaptionSettings
+from lpt.vision import quicken
 from lpt.world.boards.board import SIDE, Board
 from lpt.world.boards.picture import picture
 

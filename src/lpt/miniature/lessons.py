@@ -43,14 +43,6 @@ def cells(board: Board, rng: random.Random) -> Lesson:
     return Lesson(f"What is on {', '.join(CELLS[cell] for cell in chosen)}?", f"{reply}.")
 
 
-def check(board: Board, rng: random.Random) -> Lesson:
-    """Which of some cells have a color."""
-    color = rng.choice(sorted(set(board.colors)))
-    chosen = rng.sample(range(len(CELLS)), 8)
-    reply = ", ".join(f"{CELLS[cell]} {'yes' if board.colors[cell] == color else 'no'}" for cell in chosen)
-    return Lesson(f"Which of {', '.join(CELLS[cell] for cell in chosen)} are {color}?", f"{reply}.")
-
-
 def steps(board: Board, rng: random.Random) -> Lesson:
     """Where the arrows of some cells lead to."""
     chosen = rng.sample(range(len(CELLS)), 4)
@@ -99,6 +91,16 @@ def tallies(board: Board, rng: random.Random) -> Lesson:
     return Lesson(f"Go along {stem.line} for {stem.color}.", saying.walk(board, stem))
 
 
+def echo(board: Board, rng: random.Random) -> Lesson:
+    """Words of second looks, said after somebody: so that they are words to it, and nothing more."""
+    del board
+    said = " ".join(rng.choice(_SECOND) for _ in range(8))
+    return Lesson(f"Say after me: {said}", said, seen=False)
+
+
+_SECOND: Final = ("Wait,", "Hmm,", "Alternatively,", "maybe", "Yes,", "Not", "So", "it is", "red", "blue", "2", "3")
+
+
 def answered(thought: str, answer: str) -> str:
     """A turn as training sets write it."""
     return f"<think> {thought} </think> <answer> {answer} </answer>"
@@ -134,13 +136,13 @@ def read(board: Board, rng: random.Random) -> Lesson:
 
 _DRILLS: Final = {
     "cells": cells,
-    "check": check,
     "steps": steps,
     "ahead": ahead,
     "counts": counts,
     "read": read,
     "walks": walks,
     "tallies": tallies,
+    "echo": echo,
 }
 
 

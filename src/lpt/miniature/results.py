@@ -30,7 +30,7 @@ _SETS: Final = {
     "boards-bench-blank": boards_bench.SETS,
     "boards-bench-small": boards_bench.SMALL_SETS,
 }
-_GLANCE: Final = re.compile(r"<think>\s*[^.]*?\b(?:is|count|come to) (\w+)\.")
+_GLANCE: Final = re.compile(r"<think>\s*[^.]*?\b(?:is|count|come to) (\w+)\.(?! So )")
 _SAFE: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 

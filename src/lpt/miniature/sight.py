@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lpt.miniature.learning import patches, see
-from lpt.serving.vision import quicken
+from lpt.vision import quicken
 from lpt.world.boards.board import CELLS, COLORS, MOVES, Board
 
 _WORDS: Final = (CELLS, COLORS, tuple(MOVES))

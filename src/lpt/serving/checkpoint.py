@@ -18,7 +18,7 @@ from lpt.errors import UserError
 from lpt.serving.generation import Row, generate
 from lpt.serving.prompts import Prompts
 from lpt.serving.protocol import Ask, Said
-from lpt.serving.vision import quicken
+from lpt.vision import quicken
 
 _LINGER = 0.004
 

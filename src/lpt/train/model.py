@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 
 from lpt.errors import UserError
 from lpt.train.settings import LoraSettings, TrainRecipe
+from lpt.vision import quicken
 
 _VISION = re.compile(r"(^|\.)(visual|vision_tower|vision_model|multi_modal_projector)\.")
 
@@ -45,6 +46,8 @@ def load(folder: Path, recipe: TrainRecipe, *, reference: bool = False) -> PreTr
         return model.eval().requires_grad_(requires_grad=False)
     if settings.train != "everything":
         freeze(model, folder)
+        if not torch.accelerator.is_available():
+            quicken(model)
     return model
 
 

@@ -11,7 +11,7 @@ transformers = pytest.importorskip("transformers")
 
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed  # noqa: E402
 
-from lpt.serving.vision import quicken  # noqa: E402
+from lpt.vision import quicken  # noqa: E402
 from tests.train import tiny  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
