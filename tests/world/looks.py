@@ -66,10 +66,11 @@ def false(of: Board, stem: Stem, look: str) -> set[tuple[str, str]]:
         assert [clause[2] for clause in clauses] == [str(number) for number in running], look
         return wrong
     here = start = str(stem).partition("at " if "at " in str(stem) else "on ")[2][:2]
-    steps = re.findall(r"(\w\d) (\w+) to (\w\d)(?: (\w+) (\d))?", look)
+    steps = re.findall(r"(\w\d) (\w+) to (\w\d)(?: ([a-z]+))? (\d)", look)
     for turn, (cell, move, there, color, number) in enumerate(steps, 1):
         assert (cell, there) == (here, after(here, move)), look
-        assert (number == str(turn) and (color == stem.color) == (turn == len(steps))) or stem.kind != "when", look
+        assert number == str(turn), look
+        assert (color == stem.color) == (turn == len(steps)) or stem.kind != "when", look
         if stem.kind != "path" and seen[cell][1] != move:
             wrong.add((cell, move))
         here = there

@@ -80,7 +80,9 @@ _GLANCES: Final = {
 }
 SIZES: Final = {
     "full": Schooling(terms=(Term(400, _PARTS, 2e-3), Term(1000, _GLANCES))),
-    "tiny": Schooling(boards=256, sight=20, terms=(Term(120, {"simple": 0.9, "cells": 0.1}, 3e-3),), batch=32),
+    "tiny": Schooling(
+        boards=128, width=64, layers=2, sight=10, terms=(Term(150, {"simple": 1.0}, 4e-3),), batch=16
+    ),
 }
 """full: what the claims are measured on. tiny: made in seconds, it answers in the right form and at random."""
 

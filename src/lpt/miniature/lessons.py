@@ -81,7 +81,10 @@ def walks(board: Board, rng: random.Random) -> Lesson:
     """A walk, for who is told to walk: no question is asked, and nothing is concluded from it."""
     start, steps = rng.randrange(len(CELLS)), rng.choice(STEPS)
     way = (start, *board.follow(start, steps))
-    told = (f"{CELLS[here]} {board.arrows[here]} to {CELLS[there]}" for here, there in pairwise(way))
+    told = (
+        f"{CELLS[here]} {board.arrows[here]} to {CELLS[there]} {turn}"
+        for turn, (here, there) in enumerate(pairwise(way), 1)
+    )
     return Lesson(f"Walk {steps} arrows from {CELLS[start]}.", f"{', '.join(told)}.")
 
 

@@ -26,8 +26,9 @@ def walk(board: Board, stem: Stem) -> str:
     here, said = stem.start, []
     for turn, there in enumerate(way(board, stem), 1):
         move = stem.moves[turn - 1] if stem.kind == "path" else board.arrows[here]
-        told = f"{CELLS[here]} {move} to {CELLS[there]}"
-        said.append(f"{told} {board.colors[there]} {turn}" if stem.kind == "when" else told)
+        color = f" {board.colors[there]}" if stem.kind == "when" else ""
+        # Each step has its number: whoever walks has to know when to stop.
+        said.append(f"{CELLS[here]} {move} to {CELLS[there]}{color} {turn}")
         here = there
     if stem.kind == "when":
         return f"{', '.join(said)}."
