@@ -57,6 +57,8 @@ NOT_RUN = {
     "lpt analyze alignment": "needs prompt_logprobs; tests/analyze/test_alignment.py runs it",
     "lpt view": "serves until it is ended; tests/view opens it",
     "lpt analyze contamination": "downloads benchmarks; tests/analyze/test_contamination.py runs it",
+    "scripts/miniature.sh": "trains for hours; tests/miniature/test_smoke.py runs it with a student of seconds",
+    "SEEDS=": "as scripts/miniature.sh",
     "accelerate": "needs several GPUs",
     "tensorboard": "a server",
 }
