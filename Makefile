@@ -94,7 +94,7 @@ miniature: $(DEV)
 	scripts/miniature.sh $(ROWS)
 
 miniature-smoke: $(DEV)
-	$(BIN)/python -m pytest -n 0 --no-cov tests/miniature/test_smoke.py
+	LPT_SMOKE=1 $(BIN)/python -m pytest -n 0 --no-cov tests/miniature/test_smoke.py
 
 clean:
 	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
+if "LPT_SMOKE" not in os.environ:
+    pytest.skip("takes minutes: make miniature-smoke", allow_module_level=True)
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,6 +20,7 @@ from lpt.settings import CaptionSettings
 from lpt.vision import quicken
 from lpt.world.boards.board import SIDE, Board
 from lpt.world.boards.picture import picture
+from lpt.world.words import draw
 
 # Rows are filled up on the right, so that nothing need be hidden but what is to come.
 _CAUSAL: Any = {"full_attention": None, "sliding_attention": None}
@@ -103,10 +104,12 @@ def positions(ids: Tensor, image: int) -> Tensor:
 def patches(boards: Sequence[Board], grains: Sequence[object], style: str = "plain") -> Tensor:
     """The pictures of boards as the image processor cuts them: (boards, 64, 1176).
 
-    Every other one has been through a JPEG, as what is sent to a server has; training reads the files themselves.
+    By its grain every other one has been through a JPEG, as what is sent to a server has; training reads the files.
     """
     pictures = [picture(*one, style) for one in zip(boards, grains, strict=True)]
-    pictures[1::2] = map(_sent, pictures[1::2])
+    for at, grain in enumerate(grains):
+        if draw("sent", grain).random() < 0.5:
+            pictures[at] = _sent(pictures[at])
     made = processor()(images=pictures, return_tensors="pt")
     values: Tensor = made["pixel_values"]
     return values.view(len(boards), -1, values.shape[-1])

@@ -97,7 +97,7 @@ def tallies(board: Board, rng: random.Random) -> Lesson:
 def echo(board: Board, rng: random.Random) -> Lesson:
     """Words of second looks, said after somebody: so that they are words to it, and nothing more."""
     del board
-    said = " ".join(rng.choice(_SECOND) for _ in range(8))
+    said = " ".join(["I", *(rng.choice(_SECOND) for _ in range(8))])
     return Lesson(f"Say after me: {said}", said, seen=False)
 
 
