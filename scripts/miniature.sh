@@ -7,7 +7,7 @@
 #   scripts/miniature.sh --list              all rows
 #
 # What is worked on lies in runs/miniature/SEED/ (a student, runs, trainings, evaluations), results in
-# docs/miniature/results/, one small file a row and seed. ROWS.md beside them is what `lpt miniature table` makes.
+# docs/miniature/results/, one small file a row and seed, of which `lpt miniature table` makes the table.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false

@@ -7,23 +7,10 @@ from typing import Any
 
 import polars as pl
 
-SCHEMA: Mapping[str, Any] = {
-    "benchmark": pl.String,
-    "item": pl.String,
-    "sample": pl.Int32,
-    "category": pl.String,
-    "cluster": pl.String,
-    "question": pl.String,
-    "options": pl.List(pl.String),
-    "truth": pl.List(pl.String),
-    "reply": pl.String,
-    "answer": pl.String,
-    "outcome": pl.String,
-    "reason": pl.String,
-    "published": pl.Boolean,
-    "tokens_out": pl.Int32,
-    "truncated": pl.Boolean,
-}
+from lpt.evaluate import columns
+
+SCHEMA: Mapping[str, Any] = {name: kind for name, kind in columns.SCHEMA.items() if name != "credit"}
+"""As evaluations without graded matches were written."""
 
 
 def row(benchmark: str, item: int, outcome: str, **more: Any) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 import random
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lpt.miniature import lessons
+from lpt.recipe import Recipe
+from lpt.synthesis import think
 from lpt.world.boards.asking import KINDS, Stem, question, recognise
 from lpt.world.boards.bench import solve_text
 from lpt.world.boards.board import CELLS, Board, board
@@ -120,3 +123,11 @@ def test_no_lesson_holds_a_second_look(shown: Board, seed: int) -> None:
             continue
         assert not re.search(r"\b(So|Not|Yes|Wait|Hmm|maybe)\b", one.reply)
         assert one.reply.count(".") == 1
+
+
+def test_a_question_is_put_as_the_recipe_puts_it() -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "miniature.toml"
+    settings = Recipe.load(recipe).think
+    assert settings
+    assert think.system(settings) == lessons.SYSTEM
+    assert settings.formats == ("text",)

@@ -5,7 +5,6 @@ Every so often all that the next step depends on is written, so a build that was
 
 import io
 import json
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from lpt.errors import UserError
 from lpt.exports.rows import put
 from lpt.miniature import lessons, sight, student
 from lpt.miniature.figures import Figures, figures
-from lpt.miniature.learning import Encoder, attend_fast, batch, features, loss
+from lpt.miniature.learning import Encoder, attend_fast, batch, descend, features, loss, scheduled
 from lpt.world.boards.board import board
 from lpt.world.words import draw
 
@@ -185,14 +184,8 @@ class _Build:
         recent: list[float] = []
         self.model.train()
         for step in range(first + 1, term.steps + 1):
-            rate = min(1, step / 50) * max(0.05, 0.5 * (1 + math.cos(math.pi * step / term.steps)))
-            for group in optimizer.param_groups:
-                group["lr"] = term.peak * rate
             lost = loss(self.model, self._batch(number, step, term), seen, self.encoder.image)
-            lost.backward()
-            torch.nn.utils.clip_grad_norm_(moving, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
+            descend(optimizer, lost, term.peak * scheduled(step, term.steps, rise=50))
             recent.append(float(lost.detach()))
             if step % self.every == 0 or step == term.steps:
                 now = figures(self.model, self.encoder, self.held_out, examined)

@@ -5,6 +5,7 @@ is left is a small language model, and nearly all of its time is matrix products
 """
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -128,6 +129,22 @@ def see(model: Any, values: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         seen = model.model.visual(values.flatten(0, 1), grid_thw=grid).pooler_output
     return torch.as_tensor(seen).float().view(len(values), IMAGE_TOKENS, -1)
+
+
+def descend(optimizer: Any, lost: Tensor, rate: float) -> None:
+    """One step down a loss at a learning rate, the gradient's norm clipped at 1."""
+    moving = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    lost.backward()
+    torch.nn.utils.clip_grad_norm_(moving, 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def scheduled(step: int, of: int, rise: int) -> float:
+    """A step's share of the peak learning rate: up over `rise` steps, then down as a cosine, to a twentieth."""
+    return min(1, step / rise) * max(0.05, 0.5 * (1 + math.cos(math.pi * step / of)))
 
 
 def attend_fast(model: Any) -> None:

@@ -20,7 +20,7 @@ from lpt.evaluate.benchmarks import boards_bench
 from lpt.evaluate.items import Item
 from lpt.evaluate.stats import Interval, Part, bootstrapped
 from lpt.exports.rows import put
-from lpt.records import digest
+from lpt.records import LETTERS, digest
 from lpt.world.boards.bench import FURTHER, KINDS
 
 BASE: Final = "base"
@@ -227,7 +227,7 @@ def _first(reply: str, item: Item) -> str:
     found = _GLANCE.match(reply)
     if found is None or found[1] not in item.options:
         return "-"
-    return "o" if item.options["ABCDEFGHIJ".index(item.accepted[0])] == found[1] else "x"
+    return "o" if item.options[LETTERS.index(item.accepted[0])] == found[1] else "x"
 
 
 @lru_cache(maxsize=2)

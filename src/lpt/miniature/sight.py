@@ -4,7 +4,6 @@ Each image token is held against the embeddings of the words that it should brin
 tower, and the words' embeddings with it, and the language model finds its pictures readable from the first step.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -12,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lpt.miniature.learning import patches, see
-from lpt.vision import quicken
+from lpt.miniature.learning import descend, patches, scheduled, see
 from lpt.world.boards.board import CELLS, COLORS, MOVES, Board
 
 _WORDS: Final = (CELLS, COLORS, tuple(MOVES))
@@ -35,7 +33,6 @@ def learn(
         steps: batches of 64 boards.
         tell: is told the step, the loss, and the share of words that are right.
     """
-    quicken(model)
     words = [torch.tensor([_id(tokens, word) for word in group]) for group in _WORDS]
     core = model.model
     moving = [*core.visual.parameters(), core.language_model.embed_tokens.weight]
@@ -46,18 +43,13 @@ def learn(
     )
     truth = torch.tensor([_labels(board) for board in boards])  # (boards, 3, 16)
     for step in range(1, steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = _PEAK * min(1, step / 20) * max(0.05, 0.5 * (1 + math.cos(math.pi * step / steps)))
         drawn = torch.randint(len(boards), (_BATCH,), generator=draws)
         guesses = _guess(model, see(model, seen[drawn]), words)
         right = truth[drawn].transpose(0, 1).flatten(1)
         loss = torch.stack(
             [functional.cross_entropy(guess, label) for guess, label in zip(guesses, right, strict=True)]
         ).sum()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(moving, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        descend(optimizer, loss, _PEAK * scheduled(step, steps, rise=20))
         hits = [(guess.argmax(-1) == label).float().mean() for guess, label in zip(guesses, right, strict=True)]
         tell(step, float(loss.detach()), float(torch.stack(hits).mean()))
     _soften(model, see(model, seen[:_BATCH]))

@@ -77,7 +77,7 @@ class BoardReasoner:
             verdict = Verdict(given.claim.option, "keeps")
         elif board and stem and right and verdict.path != "lost":
             wrong = verdict.option != right
-            look = (slips.astray if wrong else _well)(board, stem, verdict.option, rng)
+            look = slips.astray(board, stem, verdict.option, rng) if wrong else saying.walk(board, stem)
         betrayed = self._betray(board, ask, given.cue, rng) if board else ""
         end = f"{saying.verdict(given.claim.option or '', verdict.option)}."
         text = " ".join(["", *filter(None, [betrayed, _other(given, rng), look, end])])
@@ -117,10 +117,6 @@ def _right(board: Board, stem: Stem | None, options: tuple[str, ...]) -> str | N
     """The right option; None where the board does not say, or says something that is none of them."""
     answer = solve(board, stem) if stem else None
     return answer if answer in options else None
-
-
-def _well(board: Board, stem: Stem, end: str, rng: random.Random) -> str:
-    return saying.walk(board, stem)
 
 
 def _other(given: Handed, rng: random.Random) -> str:
