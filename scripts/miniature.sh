@@ -18,7 +18,9 @@ WORK=${WORK:-runs/miniature}
 RESULTS=${RESULTS:-docs/miniature/results}
 BENCH=${BENCH:-boards-bench}
 BOARDS=${BOARDS:-400}
+THREADS=${THREADS:-2}                   # of everything: 1 where several seeds are made at once
 SFT=${SFT:-}                            # further --set of the trainings
+export OMP_NUM_THREADS=$THREADS
 PRIMARY="base simple captions sft dpo scratch"
 SINGLE="blank cot cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
   strict lenient prefix-loss"
@@ -29,7 +31,7 @@ student() {                             # the student of a seed
   local out=$WORK/$1/student
   [ -f "$out/build.json" ] && return
   say "seed $1: a student"
-  lpt miniature build --out "$out" --seed "$1" --size "$SIZE" >&2
+  lpt miniature build --out "$out" --seed "$1" --size "$SIZE" --threads "$THREADS" >&2
 }
 
 served() { printf '"lpt serve %s --name miniature --port {port}"' "$1"; }

@@ -1,6 +1,7 @@
 """Boards-bench as a benchmark: nothing to guess by, truths that hold, pictures, gray ones, and what is reported."""
 
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
@@ -60,17 +61,20 @@ def test_each_option_of_a_set_is_right_once_and_on_a_board_of_its_own(probes: li
 
 def test_which_colors_are_there_tells_nothing(probes: list[Probe]) -> None:
     for probe in probes:
-        if probe.board and not probe.options[0].isdigit():
-            assert set(probe.options) <= set(probe.board.colors), probe
+        if not probe.options[0].isdigit():
+            shown = probe.board.colors if probe.board else re.findall(r"[a-d][1-4] (\w+)", probe.given)
+            assert set(probe.options) <= set(shown), probe
 
 
 def test_details_are_what_they_are_called(probes: list[Probe]) -> None:
     for probe in probes:
         kind, detail = probe.category.split("/")
         stem = recognise(probe.stem)
-        assert (stem is None) == (kind == "text")
+        assert stem
         assert probe.style == ("dusk" if kind == "dusk" else "plain")
-        if stem and kind != "pairs":
+        if kind == "text":
+            assert (stem.kind, detail) == ("follow", "follow")
+        elif kind != "pairs":
             asked, _, steps = detail.partition("-")
             assert (stem.kind, str(stem.steps or len(stem.moves) or "")) == (asked, steps)
 
@@ -103,7 +107,7 @@ def test_the_registry_knows_its_sizes_and_paints_pictures_when_wanted() -> None:
         assert gray.size == Image.open(io.BytesIO(whole.data(first.media[0]))).size
         assert gray.getcolors() == [(4 * CELL * 4 * CELL, (128, 128, 128))]
     with pytest.raises(KeyError):
-        boards_bench.picture("text/neighbours/000-0.png")
+        boards_bench.picture("text/follow/000-0.png")
 
 
 def test_the_blind_baseline_is_chance_everywhere() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from lpt.miniature import lessons
 from lpt.recipe import Recipe
 from lpt.synthesis import think
-from lpt.world.boards.asking import KINDS, Stem, question, recognise
+from lpt.world.boards.asking import KINDS, question, recognise
 from lpt.world.boards.bench import solve_text
-from lpt.world.boards.board import CELLS, Board, board
+from lpt.world.boards.board import Board, board
 from lpt.world.boards.talk import caption
 from tests.world.looks import after, by_hand, false, told
 
@@ -58,17 +58,38 @@ def test_drills_are_true(shown: Board, seed: int) -> None:
 
 
 @given(BOARDS, SEEDS)
-def test_walks_and_tallies_are_true(shown: Board, seed: int) -> None:
-    (start,), said, prompt = of("walks", shown, seed)
-    assert len(said) == int(prompt.split()[1])
-    for turn, clause in enumerate(said, 1):
-        assert clause == [start, told(caption(shown))[start][1], "to", after(start, clause[1]), str(turn)]
-        start = clause[3]
+def test_walks_are_true(shown: Board, seed: int) -> None:
+    one = lessons.lesson(shown, random.Random(seed), {"walks": 1.0})
+    stem = recognise(one.prompt)
+    assert stem
+    assert one.prompt == f"{stem} Cell by cell."
+    assert false(shown, stem, one.reply) == set()
 
-    _, said, prompt = of("tallies", shown, seed)
-    line, color = prompt.removeprefix("Go along ")[:-1].split(" for ")
-    look = ", ".join(" ".join(clause) for clause in said) + "."
-    assert false(shown, Stem("count", color=color, line=line), look) == set()
+    one = lessons.lesson(shown, random.Random(seed), {"told_walks": 1.0})
+    given, words = one.prompt.removesuffix(" Cell by cell.").split("\n")
+    stem = recognise(words)
+    assert stem
+    assert false(shown, stem, one.reply) == set()
+    assert one.reply.endswith(f" is {solve_text(one.prompt)}.")  # what is told is enough
+    clauses = given.removeprefix("Without a board: ").rstrip(".").split(", ")
+    assert {clause[:2]: tuple(clause.split()[1:]) for clause in clauses}.items() <= told(caption(shown)).items()
+    assert not one.seen
+
+
+@given(BOARDS, SEEDS)
+def test_a_chain_says_what_it_is_told_to_say_and_looks_where_it_is_told_to_look(shown: Board, seed: int) -> None:
+    one = lessons.lesson(shown, random.Random(seed), {"chain": 1.0})
+    said = one.reply
+    if one.system:
+        inside = re.fullmatch(r"<think> (.+) </think> <answer> (\w+) </answer>", said)
+        assert inside
+        assert one.prompt.endswith(f"Say after me: {inside[2]}")
+        said = inside[1]
+    seen = told(caption(shown))
+    for echoed in re.findall(r"Say after me: (\w+(?: \w+)*(?:, it is \w+)?[.,])", one.prompt):
+        assert echoed in said
+    for cell in re.findall(r"What is on (..)\?", one.prompt):
+        assert f"{cell} is {seen[cell][0]}." in said
 
 
 @given(BOARDS, SEEDS)
@@ -87,10 +108,10 @@ def test_a_glance_comes_to_the_answer_among_two_to_four_options(shown: Board, se
 @given(BOARDS, SEEDS)
 def test_a_question_in_words_alone_has_its_answer_in_them(shown: Board, seed: int) -> None:
     one = lessons.lesson(shown, random.Random(seed), {"read": 1.0})
-    answer = solve_text(one.prompt.replace("1 arrow:", "1 arrows:"))
-    assert answer in CELLS
-    assert f"({'ABCD'[re.findall(r'[(][A-D][)] (..)', one.prompt).index(answer)]}) {answer}" in one.prompt
+    answer = solve_text(one.prompt)
+    assert answer in re.findall(r"\([A-D]\) (\w+)", one.prompt)
     assert one.reply.endswith(f"I come to {answer}. </think> <answer> {answer} </answer>")
+    assert one.system == lessons.SYSTEM
     assert not one.seen
 
 
@@ -115,14 +136,17 @@ def test_fewer_options_are_in_their_order_and_hold_the_answer(kind: str) -> None
 
 @given(BOARDS, SEEDS)
 def test_no_lesson_holds_a_second_look(shown: Board, seed: int) -> None:
-    """A reply that answers a question has one sentence of thought, and none concludes."""
+    """A question with options is answered in one sentence; what walks or concludes was told to, word for word."""
     for kind in KINDS_OF_LESSON:
         one = lessons.lesson(shown, random.Random(seed), {kind: 1.0})
-        if kind == "echo":  # what is said after somebody concludes nothing
-            assert one.prompt.endswith(one.reply)
-            continue
-        assert not re.search(r"\b(So|Not|Yes|Wait|Hmm|maybe)\b", one.reply)
-        assert one.reply.count(".") == 1
+        assert [*_CONCLUDING.findall(one.reply)] == [*_CONCLUDING.findall(one.prompt)]
+        if "(A)" in one.prompt:
+            assert kind in ("simple", "read")
+            assert one.reply.count(".") == 1
+            assert " to " not in one.reply.replace("come to", "")
+
+
+_CONCLUDING = re.compile(r"\b(?:So|Not|Yes|Wait|Hmm|Alternatively|maybe)\b")
 
 
 def test_a_question_is_put_as_the_recipe_puts_it() -> None:

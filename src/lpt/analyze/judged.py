@@ -178,9 +178,10 @@ def drawn(batches: Iterator[pl.DataFrame], sample: int) -> list[Trace]:
         )
         together_ = hashed if kept is None else pl.concat([kept, hashed])
         # Never more than `sample` of a category are needed, however many come.
-        kept = (
-            together_.sort("draw").group_by("category", maintain_order=True).head(sample) if sample else together_
-        )
+        # (`group_by` puts what it groups by first, and the next batch has its columns in the old order.)
+        kept = together_
+        if sample:
+            kept = together_.sort("draw").group_by("category").head(sample).select(hashed.columns)
     if kept is None:
         return []
     if sample:

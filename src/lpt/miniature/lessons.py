@@ -7,14 +7,13 @@ question is asked, to doubt a first thought, to conclude from a walk, is what th
 
 import random
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import Final, NamedTuple
 
 from lpt.synthesis import present
 from lpt.world.boards import saying
 from lpt.world.boards.asking import KINDS, STEPS, Question, Stem, question, solve
 from lpt.world.boards.bench import in_words
-from lpt.world.boards.board import CELLS, LINES, Board, moves, step
+from lpt.world.boards.board import CELLS, COLORS, LINES, Board, moves, step
 from lpt.world.boards.talk import caption
 
 SYSTEM: Final = "Look, think, then answer."
@@ -78,30 +77,62 @@ def counts(board: Board, rng: random.Random) -> Lesson:
 
 
 def walks(board: Board, rng: random.Random) -> Lesson:
-    """A walk, for who is told to walk: no question is asked, and nothing is concluded from it."""
-    start, steps = rng.randrange(len(CELLS)), rng.choice(STEPS)
-    way = (start, *board.follow(start, steps))
-    told = (
-        f"{CELLS[here]} {board.arrows[here]} to {CELLS[there]} {turn}"
-        for turn, (here, there) in enumerate(pairwise(way), 1)
-    )
-    return Lesson(f"Walk {steps} arrows from {CELLS[start]}.", f"{', '.join(told)}.")
+    """From cell to cell, for who is told to: nothing is chosen, and nothing is concluded from it."""
+    stem = question(board, rng.choice(KINDS), rng).stem
+    return Lesson(f"{stem}{_TOLD}", saying.walk(board, stem))
 
 
-def tallies(board: Board, rng: random.Random) -> Lesson:
-    """A row or column gone through with how many there are so far, for who is told to."""
-    stem = Stem("count", color=rng.choice(sorted(set(board.colors))), line=rng.choice(sorted(LINES)))
-    return Lesson(f"Go along {stem.line} for {stem.color}.", saying.walk(board, stem))
+def told_walks(board: Board, rng: random.Random) -> Lesson:
+    """The same in words alone: what is on the cells is told, and not seen."""
+    stem = Stem("follow", rng.randrange(len(CELLS)), rng.choice(STEPS))
+    return Lesson(f"{in_words(board, stem, rng)}\n{stem}{_TOLD}", saying.walk(board, stem), seen=False)
 
 
-def echo(board: Board, rng: random.Random) -> Lesson:
-    """Words of second looks, said after somebody: so that they are words to it, and nothing more."""
-    del board
-    said = " ".join(["I", *(rng.choice(_SECOND) for _ in range(8))])
-    return Lesson(f"Say after me: {said}", said, seen=False)
+_TOLD: Final = " Cell by cell."
+"""Who is told so answers by going from cell to cell."""
 
 
-_SECOND: Final = ("Wait,", "Hmm,", "Alternatively,", "maybe", "Yes,", "Not", "So", "it is", "red", "blue", "2", "3")
+def chain(board: Board, rng: random.Random) -> Lesson:
+    """Walks, looks and words of second looks, one after another as it is told, by itself or as a turn that answers.
+
+    So each may follow each: it is of what follows a question that none of them tells anything.
+    """
+    told, said = zip(*(_link(board, rng) for _ in range(rng.choice((1, 2, 3, 4)))), strict=True)
+    if rng.random() < 0.5:
+        return Lesson(" ".join(told), " ".join(said))
+    answer = _what(rng)
+    return Lesson(" ".join([*told, f"Say after me: {answer}"]), answered(" ".join(said), answer), system=SYSTEM)
+
+
+def _link(board: Board, rng: random.Random) -> tuple[str, str]:
+    """What is told, what is said."""
+    kind = rng.choice(("look", "walk", "walk", "say", "say", "say"))
+    if kind == "look":
+        cell = rng.randrange(len(CELLS))
+        return f"What is on {CELLS[cell]}?", f"{saying.held(board, cell)}."
+    if kind == "say":
+        said = _words(rng)
+        return f"Say after me: {said}", said
+    one = walks(board, rng)
+    return one.prompt, one.reply
+
+
+def _words(rng: random.Random) -> str:
+    """Words of second looks and of glances, whatever the board shows: said after somebody, and nothing more."""
+    cell, what, other = rng.choice(CELLS), _what(rng), _what(rng)
+    kind = rng.randrange(4)
+    if kind == 0:
+        return rng.choice(("Wait,", "Hmm,", "Alternatively,", saying.maybe(what)))
+    if kind == 1:
+        return f"{saying.verdict(rng.choice(('', what, other)), what)}."
+    if kind == 2:
+        return f"{cell} is {what}."
+    stem = Stem(rng.choice(("follow", "when", "count")), CELLS.index(cell), line=rng.choice(sorted(LINES)))
+    return saying.glance(stem, what)
+
+
+def _what(rng: random.Random) -> str:
+    return rng.choice((rng.choice(COLORS), str(rng.randrange(5))))
 
 
 def answered(thought: str, answer: str) -> str:
@@ -127,14 +158,10 @@ def fewer(put: Question, rng: random.Random) -> Question:
 
 def read(board: Board, rng: random.Random) -> Lesson:
     """A question in words alone, answered at a glance."""
-    start, steps = rng.randrange(len(CELLS)), rng.choice(STEPS)
-    answer = CELLS[board.follow(start, steps)[-1]]
-    options = [answer, *rng.sample([cell for cell in CELLS if cell != answer], 3)]
-    rng.shuffle(options)
-    given = in_words(board, start, steps, rng)
-    stem = f"{given}\nStart at {CELLS[start]} and follow {steps} arrow{'s' * (steps > 1)}: which is there?"
-    reply = answered(f"From {CELLS[start]} I come to {answer}.", answer)
-    return Lesson(present.prompt(stem, options, "text"), reply, seen=False, system=SYSTEM)
+    put = fewer(question(board, "follow", rng), rng)
+    one = simple(put)
+    told = in_words(board, put.stem, rng, put.options)
+    return one._replace(prompt=f"{told}\n{one.prompt}", seen=False)
 
 
 _DRILLS: Final = {
@@ -144,8 +171,8 @@ _DRILLS: Final = {
     "counts": counts,
     "read": read,
     "walks": walks,
-    "tallies": tallies,
-    "echo": echo,
+    "told_walks": told_walks,
+    "chain": chain,
 }
 
 

@@ -22,7 +22,7 @@ and the text-only part."""
 FURTHER: Final = ("unseen", "dusk")
 """Beside them: the kind of question that no long thought was made of, and the other style of picture."""
 _TOLD: Final = 8
-"""How many arrows a text tells of."""
+"""How many cells a text tells of."""
 
 
 class Probe(Asked, frozen=True):
@@ -64,53 +64,43 @@ def bench(seed: int, sets: int = 24) -> Iterator[Probe]:
                     grain=f"{seed} {name}" if kind == "pairs" else f"{seed} {name}-{right}",
                 )
     for number in range(sets * 2):
-        category = "text/neighbours"
-        asked, cells, given = _neighbours(draw("boards bench", seed, category, number))
-        name = f"{category}/{number:03d}"
-        for right, told in enumerate(given):
-            assert solve_text(f"{told}\n{asked}") == cells[right], (name, asked, cells)
-            yield Probe(f"{name}-{right}", category, asked, cells, right, name, told)
+        name = f"text/follow/{number:03d}"
+        rng = draw("boards bench", seed, "text/follow", number)
+        stem, options, boards = _follow(rng.choice(STEPS[1:]))(rng)
+        for right, shown in enumerate(boards):
+            told = in_words(shown, stem, rng, options)
+            assert solve_text(f"{told}\n{stem}") == options[right], (name, told, stem)
+            yield Probe(f"{name}-{right}", "text/follow", str(stem), tuple(options), right, name, told)
+
+
+def in_words(made: Board, stem: Stem, rng: random.Random, colors: Sequence[str] = ()) -> str:
+    """Some of a board's cells in words: those on the way of a question, and some of each of the colors."""
+    told = {stem.start, *way(made, stem)}
+    for color in colors:
+        if color not in {made.colors[cell] for cell in told}:
+            told.add(rng.choice([cell for cell, other in enumerate(made.colors) if other == color]))
+    rest = [cell for cell in range(len(CELLS)) if cell not in told]
+    listed = [*told, *rng.sample(rest, max(0, _TOLD - len(told)))]
+    rng.shuffle(listed)
+    return f"Without a board: {', '.join(f'{CELLS[at]} {made.colors[at]} {made.arrows[at]}' for at in listed)}."
 
 
 def solve_text(text: str) -> str | None:
-    """The cell that a question without a board leads to; None where the text is none, or does not lead there."""
+    """The color that a question without a board leads to; None where the text is none, or does not lead there."""
     asked = _ASKED.search(text)
     if asked is None:
         return None
-    arrows = dict(_ARROW.findall(text))
-    here = CELLS.index(asked[1])
+    told = {cell: (color, move) for cell, color, move in _CELL.findall(text)}
+    here = asked[1]
     for _ in range(int(asked[2])):
-        move = arrows.get(CELLS[here])
-        if move not in moves(here):
+        if here not in told or told[here][1] not in moves(CELLS.index(here)):
             return None
-        here = step(here, move)
-    return CELLS[here]
+        here = CELLS[step(CELLS.index(here), told[here][1])]
+    return told[here][0] if here in told else None
 
 
-# In the words of what students learn without a board: which cell is next to which.
-_ASKED: Final = re.compile(r"Start at ([a-d][1-4]) and follow (\d) arrows: which is there\?")
-_ARROW: Final = re.compile(rf"\b([a-d][1-4]) ({'|'.join(MOVES)})\b")
-
-
-def _neighbours(rng: random.Random) -> tuple[str, tuple[str, ...], list[str]]:
-    """Arrows told in any order, and where they lead to: looked up in the words, step by step."""
-    start, steps = rng.randrange(len(CELLS)), rng.choice(STEPS[1:])  # one step leads to less than four cells
-    boards: dict[int, Board] = {}
-    while len(boards) < 4:
-        made = board(rng)
-        boards.setdefault(made.follow(start, steps)[-1], made)
-    ends = rng.sample(sorted(boards), 4)
-    stem = f"Start at {CELLS[start]} and follow {steps} arrows: which is there?"
-    return stem, tuple(CELLS[end] for end in ends), [in_words(boards[end], start, steps, rng) for end in ends]
-
-
-def in_words(made: Board, start: int, steps: int, rng: random.Random) -> str:
-    """Some of a board's arrows in words, those among them that lead on from a cell for so many steps."""
-    needed = {start, *made.follow(start, steps)}
-    others = [cell for cell in range(len(CELLS)) if cell not in needed]
-    told = [*needed, *rng.sample(others, _TOLD - len(needed))]
-    rng.shuffle(told)
-    return f"Without a board: {', '.join(f'{CELLS[at]} {made.arrows[at]}' for at in told)}."
+_ASKED: Final = re.compile(r"Start at ([a-d][1-4]) and follow (\d) arrows?:")
+_CELL: Final = re.compile(rf"\b([a-d][1-4]) ({'|'.join(COLORS)}) ({'|'.join(MOVES)})\b")
 
 
 def _follow(steps: int) -> _Drafter:

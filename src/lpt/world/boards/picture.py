@@ -11,7 +11,7 @@ from lpt.world.words import draw
 
 CELL: Final = 28
 STYLES: Final = ("plain", "dusk")
-"""plain: what students learn on. dusk: dark ground, slender arrows, never learnt on."""
+"""plain: what students learn on. dusk: darker ground, slender arrows, never learnt on; one reads some wrong."""
 _INK: Final = {
     "red": (214, 40, 40),
     "green": (42, 160, 66),
@@ -24,7 +24,7 @@ _INK: Final = {
 }
 # An arrow to the right around (0, 0), in units of half a cell: tip, barbs, shaft.
 _ARROW: Final = ((0.8, 0.0), (0.1, -0.62), (0.1, -0.26), (-0.75, -0.26), (-0.75, 0.26), (0.1, 0.26), (0.1, 0.62))
-_SLENDER: Final = ((0.85, 0.0), (0.3, -0.5), (0.3, -0.14), (-0.8, -0.14), (-0.8, 0.14), (0.3, 0.14), (0.3, 0.5))
+_SLENDER: Final = ((0.82, 0.0), (0.2, -0.56), (0.2, -0.2), (-0.78, -0.2), (-0.78, 0.2), (0.2, 0.2), (0.2, 0.56))
 _TURN: Final = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
 
 
@@ -37,7 +37,7 @@ def picture(board: Board, grain: object, style: str = "plain") -> Image.Image:
         style: one of `STYLES`.
     """
     rng = draw("board picture", style, grain)
-    ground = rng.randint(150, 190) if style == "plain" else rng.randint(60, 90)
+    ground = rng.randint(150, 190) if style == "plain" else rng.randint(130, 145)
     image = Image.new("RGB", (SIDE * CELL, SIDE * CELL))
     pen = ImageDraw.Draw(image)
     for cell, (color, move) in enumerate(zip(board.colors, board.arrows, strict=True)):
