@@ -17,7 +17,9 @@ from lpt.errors import UserError
 from lpt.look.noise import noise as old
 from lpt.pipeline import synthesize
 from lpt.store.run import Run
+from lpt.world.boards.talk import read
 from tests.conftest import Sim, small_recipe
+from tests.world.looks import by_hand
 
 
 def test_cues_are_compared_on_the_same_thoughts(a_run: Run):
@@ -81,12 +83,34 @@ def test_without_truth_there_is_no_noise(a_run: Run):
         noise(source)
 
 
+def test_boards_tell_the_truth(tmp_path: Path, start_sim: Callable[..., Sim]):
+    server = start_sim("--dial", "wrong_answer=0.4")
+    recipe = small_recipe(
+        server.url,
+        'captions.source="boards"',
+        'captions.style="plain"',
+        'models.asker.model="board-asker"',
+        scenes=4,
+    )
+    run = synthesize(recipe, tmp_path / "run", until="ask")
+    told = {question: (wrong, letter) for question, wrong, letter in truth.of_world(run).iter_rows()}
+    captions = dict(run.table("captions").select("id", "text").collect().iter_rows())
+    columns = ("id", "caption", "stem", "options", "answer")
+    asked = run.table("questions").select(columns).collect().rows()
+    assert len({wrong for wrong, _ in told.values()}) == 2
+    for id_, caption, stem, options, answer in asked:
+        board = read(captions[caption])
+        assert board
+        right = by_hand(board, stem)
+        assert told[id_] == (right != options["ABCD".index(answer)], "ABCD"[options.index(right)])
+
+
 def test_scenes_tell_the_truth_and_the_ledger_the_cost(tmp_path: Path, start_sim: Callable[..., Sim]):
     """A whole run, through the command line: the same wrong labels as `lpt status`, and tokens that were paid."""
     server = start_sim("--dial", "wrong_answer=0.4")
     run = synthesize(small_recipe(server.url, scenes=2), tmp_path / "run")
     compose(run)
-    wrong = set(truth.of_scenes(run).filter(pl.col("wrong"))["question"])
+    wrong = set(truth.of_world(run).filter(pl.col("wrong"))["question"])
     assert wrong
     for verb in ("behaviours", "lengths", "cues", "noise"):
         done = CliRunner().invoke(app, ["analyze", verb, str(run.path)])

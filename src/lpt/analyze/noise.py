@@ -27,7 +27,7 @@ def noise(source: Source, labels: Path | None = None) -> Analysis:
 
     Args:
         source: a run.
-        labels: JSON Lines of {question, right}: what people found. Without it, the scenes of a run tell.
+        labels: JSON Lines of {question, right}: what people found. Without it, rendered pictures tell.
 
     Raises:
         UserError: the truth is not known.
@@ -37,11 +37,11 @@ def noise(source: Source, labels: Path | None = None) -> Analysis:
         told = truth.of_labels(run, labels)
         where = "audited questions"
     elif truth.known(run):
-        told = truth.of_scenes(run)
-        where = "scenes"
+        told = truth.of_world(run)
+        where = "rendered pictures"
     else:
         raise UserError(
-            f"{run.path} is not of scenes, so nobody knows which labels are wrong: give --labels FILE with "
+            f"{run.path} has no rendered pictures, so nobody knows which labels are wrong: give --labels FILE with "
             "{question, right} for the questions that people audited"
         )
     questions = run.table("questions").select("image", asked="kind", question="id").collect()

@@ -1,6 +1,9 @@
-"""What the right answer of a question truly is, where that can be known: of scenes, and of audited labels."""
+"""What the right answer of a question truly is, where it can be known: of rendered pictures, of audited labels."""
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import polars as pl
@@ -13,29 +16,55 @@ SCHEMA = {"question": pl.String, "wrong": pl.Boolean, "truth": pl.String}
 """wrong: whether the marked answer is; truth: the letter that is right, null where none is or it is not known."""
 
 
+_Right: TypeAlias = Callable[[str, str, Sequence[str]], str | None]
+"""A caption's id, a question's stem and options → what is right, in words; None where nothing is."""
+
+
 def known(run: Run) -> bool:
-    """Whether a run's scenes tell the truth."""
-    return run.recipe.questions is None and run.recipe.captions.source == "scenes"
+    """Whether a run's pictures are rendered, so that what is on them tells the truth."""
+    return run.recipe.questions is None and run.recipe.captions.source in _WORLDS
 
 
-def of_scenes(run: Run) -> pl.DataFrame:
-    """The truth of every question of a run of scenes."""
-    from lpt.world.questions import truth  # noqa: PLC0415 (the world is needed only here)
-    from lpt.world.scene import Scene, scene  # noqa: PLC0415
-
-    captions = run.table("captions").select("id", "source_id").collect()
-    names = dict(captions.iter_rows())
+def of_world(run: Run) -> pl.DataFrame:
+    """The truth of every question of a run of rendered pictures."""
+    answer = _WORLDS[run.recipe.captions.source](run)
     columns = ("id", "caption", "stem", "options", "answer")
     rows: list[tuple[str, bool, str | None]] = []
-    scenes: dict[str, Scene] = {}
-    for id_, caption, stem, options, answer in run.table("questions").select(columns).collect().iter_rows():
-        if caption not in scenes:
-            style, seed, index = names[caption].rsplit("-", 2)
-            scenes = {caption: scene(int(seed), int(index), style)}  # questions come caption by caption
-        right = truth(scenes[caption], stem, options)
+    for id_, caption, stem, options, marked in run.table("questions").select(columns).collect().iter_rows():
+        right = answer(caption, stem, options)
         letter = LETTERS[options.index(right)] if right in options else None
-        rows.append((id_, letter != answer, letter))
+        rows.append((id_, letter != marked, letter))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _scenes(run: Run) -> _Right:
+    from lpt.world.questions import truth  # noqa: PLC0415 (the world is needed only here)
+    from lpt.world.scene import scene  # noqa: PLC0415
+
+    names = dict(run.table("captions").select("id", "source_id").collect().iter_rows())
+
+    @lru_cache(maxsize=1)  # questions come caption by caption
+    def drawn(caption: str) -> Any:
+        style, seed, index = names[caption].rsplit("-", 2)
+        return scene(int(seed), int(index), style)
+
+    return lambda caption, stem, options: truth(drawn(caption), stem, options)
+
+
+def _boards(run: Run) -> _Right:
+    from lpt.world.boards.asking import recognise, solve  # noqa: PLC0415
+    from lpt.world.boards.talk import read  # noqa: PLC0415
+
+    texts = dict(run.table("captions").select("id", "text").collect().iter_rows())
+
+    def right(caption: str, stem: str, _options: Sequence[str]) -> str | None:
+        board, asked = read(texts[caption]), recognise(stem)  # a board's caption tells all of it
+        return solve(board, asked) if board and asked else None
+
+    return right
+
+
+_WORLDS: Final = {"scenes": _scenes, "boards": _boards}
 
 
 class _Label(msgspec.Struct):

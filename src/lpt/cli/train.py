@@ -145,7 +145,7 @@ def _train(
             talk.print(f"step {step:,} of {of:,}  {said}", markup=False, highlight=False)
 
         trained = session.train(
-            made, place, resume=resume, dry_run=dry_run, tell=tell if state.is_main_process and not json else None
+            made, place, resume=resume, dry_run=dry_run, tell=tell if state.is_main_process else None
         )
         if not state.is_main_process:
             return

@@ -1,13 +1,13 @@
 """Compounding noise: the share of wrong labels that survives each stage.
 
-Where captions are of scenes, the truth of every question is known, whatever the asker said. A wrong label that
+Where pictures are rendered, the truth of every question is known, whatever the asker said. A wrong label that
 enters at Ask makes a right thought look wrong and a wrong one right; this follows it into the sets.
 """
 
 import msgspec
 import polars as pl
 
-from lpt.analyze.truth import known, of_scenes
+from lpt.analyze.truth import known, of_world
 from lpt.store.run import Run
 
 
@@ -20,7 +20,7 @@ class Noise(msgspec.Struct, frozen=True):
 
 
 def noise(run: Run) -> list[Noise] | None:
-    """Follow wrong labels through a run of scenes; None where the truth is not known."""
+    """Follow wrong labels through a run of rendered pictures; None where the truth is not known."""
     if not known(run) or not run.has("questions"):
         return None
     wrong = mislabelled(run)
@@ -41,5 +41,5 @@ def _row(after: str, questions: pl.LazyFrame, wrong: set[str]) -> Noise:
 
 
 def mislabelled(run: Run) -> set[str]:
-    """The ids of the questions whose marked answer is not the scene's."""
-    return set(of_scenes(run).filter(pl.col("wrong"))["question"])
+    """The ids of the questions whose marked answer is not the picture's."""
+    return set(of_world(run).filter(pl.col("wrong"))["question"])

@@ -107,7 +107,7 @@ def head(run: Run, figures: Figures) -> Part:
                 ]
                 for row in figures.noise
             ],
-            "Wrong labels, known because scenes know the truth",
+            "Wrong labels, known because the pictures are rendered",
         )
     if figures.reviews:
         body += (

@@ -166,7 +166,7 @@ def _funnel(counts: list[StageCount], by_stage: dict[str, dict[str, int]]) -> Ta
 
 def _noise(rows: list[Noise]) -> Table:
     table = Table(
-        title="Wrong labels, known because scenes know the truth",
+        title="Wrong labels, known because the pictures are rendered",
         title_justify="left",
         title_style="",
         box=None,
