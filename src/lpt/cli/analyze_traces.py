@@ -104,7 +104,7 @@ def noise(
     *,
     json: Json = False,
 ) -> None:
-    """Follow wrong labels through stages and filters, where truth is known: rendered pictures, audited questions."""
+    """Follow wrong labels through stages and filters, where truth is known: rendered pictures or audited labels."""
     from lpt.analyze.noise import noise as analysis
 
     _analyze(path, lambda source: analysis(source, labels), out, json=json)
