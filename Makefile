@@ -12,11 +12,12 @@ STRESS_SEEDS ?= 42
 STRESS_FIRST ?= 0
 REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift verl lmms)
 
-.PHONY: demo test check docs stress fuzz bench miniature miniature-smoke format clean help $(REAL) test-real
+.PHONY: demo test coverage check docs stress fuzz bench miniature miniature-smoke format clean help $(REAL) test-real
 
 help:
 	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
 	@echo "make test    the tests"
+	@echo "make coverage   the tests, and which lines they have not run (a third slower)"
 	@echo "make check   format, lint, types, import doors"
 	@echo "make docs    write the parts of docs/ that come from the code"
 	@echo "make stress  more than 200 runs and servers killed at random points, then an hour of fuzz"
@@ -50,6 +51,9 @@ demo: $(CORE)
 	$(BIN)/lpt export runs/demo --to trl
 
 test: $(DEV)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: $(DEV)
@@ -94,7 +98,7 @@ miniature: $(DEV)
 	scripts/miniature.sh $(ROWS)
 
 miniature-smoke: $(DEV)
-	LPT_SMOKE=1 $(BIN)/python -m pytest -n 0 --no-cov tests/miniature/test_smoke.py
+	$(BIN)/python -m pytest -n 0 tests/miniature/test_smoke.py
 
 clean:
 	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
