@@ -22,7 +22,7 @@ THREADS=${THREADS:-2}                   # of everything: 1 where several seeds a
 SFT=${SFT:-}                            # further --set of the trainings
 export OMP_NUM_THREADS=$THREADS
 PRIMARY="base simple captions sft dpo scratch"
-SINGLE="blank cot cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
+SINGLE="blank cot direct cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
   strict lenient prefix-loss"
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
@@ -103,7 +103,7 @@ row() {                                 # row SEED ROW
     base) evaluate "$seed" base "$WORK/$seed/student" ;;
     blank) evaluate "$seed" blank "$WORK/$seed/student" trained boards-bench-blank ;;
     cot) evaluate "$seed" cot "$WORK/$seed/student" paper ;;
-    simple|captions) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set data.set="$row" \
+    simple|direct|captions) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set data.set="$row" \
       $([ "$row" = captions ] && echo "--set data.answers=false") ;;
     sft) run "$seed" run; trained "$seed" sft sft "$WORK/$seed/run" ;;
     dpo) preferred "$seed" dpo "$WORK/$seed/run" ;;

@@ -15,6 +15,7 @@ ROWS: Final = {
     "base": "the student",
     "cot": "the student, asked to think in words that it was not taught",
     "simple": "more of its own right simple thoughts, as many tokens",
+    "direct": "the true answers without a thought, as many tokens",
     "captions": "the same boards' captions, as many tokens",
     "sft": "SFT on long thoughts",
     "dpo": "SFT, then DPO",
