@@ -14,6 +14,8 @@ from lpt.analyze.intervals import Estimate
 
 _WIDTH: Final = 720
 _LEFT: Final = 210
+_LETTER: Final = 6.8
+"""A letter's width, on average."""
 _RIGHT: Final = 60
 _ROW: Final = 20
 _ROUND: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
@@ -42,12 +44,13 @@ def bars(title: str, rows: Sequence[Bar], *, percent: bool = False) -> str:
     series = list(dict.fromkeys(row.series for row in rows))
     ends = [end for row in rows for end in row.estimate if end is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends]) or 1.0
-    scale = _Scale(low, high, _LEFT, _WIDTH - _RIGHT)
+    indent = min(max(_LEFT, 20 + _LETTER * max(map(len, names), default=0)), _WIDTH / 2)
+    scale = _Scale(low, high, indent, _WIDTH - _RIGHT)
     body, top = _legend(series)
     y: float = top
     for name in names:
         mine = [row for row in rows if row.name == name]
-        body.append(_text(_LEFT - 10, y + _ROW * len(mine) / 2 + 4, name, "end"))
+        body.append(_text(indent - 10, y + _ROW * len(mine) / 2 + 4, name, "end", int(indent / _LETTER)))
         for row in mine:
             value, least, most = row.estimate
             hue = _HUES[series.index(row.series) % len(_HUES)]
