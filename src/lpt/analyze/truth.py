@@ -48,7 +48,7 @@ def _scenes(run: Run) -> _Right:
         style, seed, index = names[caption].rsplit("-", 2)
         return scene(int(seed), int(index), style)
 
-    return lambda caption, stem, options: truth(drawn(caption), stem, options)
+    return lambda caption, stem, options: truth(drawn(caption), stem, tuple(options))
 
 
 def _boards(run: Run) -> _Right:
