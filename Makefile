@@ -50,9 +50,8 @@ demo: $(CORE)
 	$(BIN)/lpt export runs/demo --to llamafactory
 	$(BIN)/lpt export runs/demo --to trl
 
-# In the order of the folders: the test that takes minutes begins in the middle, and not when all others are done.
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 coverage: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
