@@ -93,7 +93,8 @@ def table(
     from lpt.exports.rows import put
     from lpt.miniature import claims, results
 
-    lines = results.table(results.load(folder), claims.AGAINST)
+    found = results.load(folder)
+    lines = results.table(found, claims.against(one.row for one in found))
     if figure:
         put(figure, claims.drawn(lines).encode())
     if json:

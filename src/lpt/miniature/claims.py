@@ -1,6 +1,6 @@
 """What each row of the miniature's table is for, and the table as Markdown and as a picture. No torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,19 @@ ROWS: Final = {
     "scratch": "SFT on thoughts from scratch, as many tokens",
 }
 """Rows in the table's order; others follow by name."""
-AGAINST: Final[dict[str, tuple[str, ...]]] = {
-    "sft": ("simple", "scratch"),
-    "dpo": ("sft",),
-    "scratch": ("simple",),
-}
-"""What a row is held against beside `base`: its control. Rows that are not named are held against `sft`."""
+_CONTROLS: Final = {"sft": ("simple", "scratch"), "dpo": ("sft",), "scratch": ("simple",)}
 _MARKS: Final = ("<!-- table: lpt miniature table -->", "<!-- end of table -->")
+
+
+def against(rows: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What each row is held against beside `base`: its control; of a changed SFT or DPO, the one unchanged."""
+    return {row: _control(row) for row in rows}
+
+
+def _control(row: str) -> tuple[str, ...]:
+    if row in ROWS or row == "blank":
+        return _CONTROLS.get(row, ())
+    return ("dpo",) if row.startswith("dpo-") else ("sft",)
 
 
 def markdown(lines: Sequence[Line]) -> str:
