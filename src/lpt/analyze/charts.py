@@ -14,7 +14,7 @@ from lpt.analyze.intervals import Estimate
 
 _WIDTH: Final = 720
 _LEFT: Final = 210
-_LETTER: Final = 6.8
+_LETTER: Final = 7.2
 """A letter's width, on average."""
 _RIGHT: Final = 60
 _ROW: Final = 20
@@ -167,7 +167,7 @@ def _legend(series: Sequence[str]) -> tuple[list[str], int]:
     out = []
     x, y = 20.0, 40
     for number, name in enumerate(series):
-        width = 34 + 7.2 * min(len(name), 40)
+        width = 34 + _LETTER * min(len(name), 40)
         if x > 20 and x + width > _WIDTH:
             x, y = 20.0, y + 18
         out.append(f'<rect x="{x:.0f}" y="{y}" width="12" height="12" class="{_HUES[number % len(_HUES)]}"/>')

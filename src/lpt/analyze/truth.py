@@ -1,6 +1,6 @@
 """What the right answer of a question truly is, where it can be known: of rendered pictures, of audited labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -16,7 +16,7 @@ SCHEMA = {"question": pl.String, "wrong": pl.Boolean, "truth": pl.String}
 """wrong: whether the marked answer is; truth: the letter that is right, null where none is or it is not known."""
 
 
-_Right: TypeAlias = Callable[[str, str, Sequence[str]], str | None]
+_Right: TypeAlias = Callable[[str, str, list[str]], str | None]
 """A caption's id, a question's stem and options → what is right, in words; None where nothing is."""
 
 
@@ -48,7 +48,7 @@ def _scenes(run: Run) -> _Right:
         style, seed, index = names[caption].rsplit("-", 2)
         return scene(int(seed), int(index), style)
 
-    return lambda caption, stem, options: truth(drawn(caption), stem, tuple(options))
+    return lambda caption, stem, options: truth(drawn(caption), stem, options)
 
 
 def _boards(run: Run) -> _Right:
@@ -57,7 +57,7 @@ def _boards(run: Run) -> _Right:
 
     texts = dict(run.table("captions").select("id", "text").collect().iter_rows())
 
-    def right(caption: str, stem: str, _options: Sequence[str]) -> str | None:
+    def right(caption: str, stem: str, _options: list[str]) -> str | None:
         board, asked = read(texts[caption]), recognise(stem)  # a board's caption tells all of it
         return solve(board, asked) if board and asked else None
 

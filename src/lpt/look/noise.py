@@ -4,11 +4,15 @@ Where pictures are rendered, the truth of every question is known, whatever the 
 enters at Ask makes a right thought look wrong and a wrong one right; this follows it into the sets.
 """
 
+from typing import Final
+
 import msgspec
 import polars as pl
 
 from lpt.analyze.truth import known, of_world
 from lpt.store.run import Run
+
+TITLE: Final = "Wrong labels, known because the pictures are rendered"
 
 
 class Noise(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from lpt.analyze.behaviours import BEHAVIOURS, TITLES
 from lpt.analyze.intervals import Estimate
+from lpt.look.noise import TITLE
 from lpt.look.progress import duration
 from lpt.look.report_figures import Figures
 from lpt.look.safe import safe
@@ -107,7 +108,7 @@ def head(run: Run, figures: Figures) -> Part:
                 ]
                 for row in figures.noise
             ],
-            "Wrong labels, known because the pictures are rendered",
+            TITLE,
         )
     if figures.reviews:
         body += (

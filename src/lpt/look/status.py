@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lpt.curate.funnel import StageCount, funnel
 from lpt.curate.judged import judged
-from lpt.look.noise import Noise, noise
+from lpt.look.noise import TITLE, Noise, noise
 from lpt.look.safe import safe
 from lpt.look.spending import Prices, cost
 from lpt.pipeline import State
@@ -166,7 +166,7 @@ def _funnel(counts: list[StageCount], by_stage: dict[str, dict[str, int]]) -> Ta
 
 def _noise(rows: list[Noise]) -> Table:
     table = Table(
-        title="Wrong labels, known because the pictures are rendered",
+        title=TITLE,
         title_justify="left",
         title_style="",
         box=None,

@@ -20,6 +20,7 @@ ROWS: Final = {
     "sft": "SFT on long thoughts",
     "dpo": "SFT, then DPO",
     "scratch": "SFT on thoughts from scratch, as many tokens",
+    "blank": "the student, shown gray pictures",
 }
 """Rows in the table's order; others follow by name."""
 _CONTROLS: Final = {"sft": ("simple", "scratch"), "dpo": ("sft",), "scratch": ("simple",)}
@@ -32,7 +33,7 @@ def against(rows: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _control(row: str) -> tuple[str, ...]:
-    if row in ROWS or row == "blank":
+    if row in ROWS:
         return _CONTROLS.get(row, ())
     return ("dpo",) if row.startswith("dpo-") else ("sft",)
 

@@ -119,15 +119,15 @@ def _link(board: Board, rng: random.Random) -> tuple[str, str]:
 
 def _words(rng: random.Random) -> str:
     """Words of second looks and of glances, whatever the board shows: said after somebody, and nothing more."""
-    cell, what, other = rng.choice(CELLS), _what(rng), _what(rng)
+    start, what, other = rng.randrange(len(CELLS)), _what(rng), _what(rng)
     kind = rng.randrange(4)
     if kind == 0:
         return rng.choice(("Wait,", "Hmm,", "Alternatively,", saying.maybe(what)))
     if kind == 1:
         return f"{saying.verdict(rng.choice(('', what, other)), what)}."
-    if kind == 2:
-        return f"{cell} is {what}."
-    stem = Stem(rng.choice(("follow", "when", "count")), CELLS.index(cell), line=rng.choice(sorted(LINES)))
+    stem = Stem("cell", start)
+    if kind == 3:
+        stem = Stem(rng.choice(("follow", "when", "count")), start, line=rng.choice(sorted(LINES)))
     return saying.glance(stem, what)
 
 

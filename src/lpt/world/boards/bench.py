@@ -6,14 +6,14 @@ once in as many times as there are options. The boards are drawn apart from thos
 """
 
 import random
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from lpt.world.bench import Asked
-from lpt.world.boards.asking import STEPS, Stem, solve, wander, way
-from lpt.world.boards.board import CELLS, COLORS, LINES, MOVES, PALETTE, Board, board, moves, step
+from lpt.world.boards.asking import STEPS, Stem, recognise, solve, wander, way
+from lpt.world.boards.board import CELLS, COLORS, LINES, PALETTE, Board, board, moves, step
 from lpt.world.boards.picture import STYLES
+from lpt.world.boards.talk import listed, told
 from lpt.world.words import draw
 
 KINDS: Final = ("near", "far", "pairs", "text")
@@ -64,43 +64,41 @@ def bench(seed: int, sets: int = 24) -> Iterator[Probe]:
                     grain=f"{seed} {name}" if kind == "pairs" else f"{seed} {name}-{right}",
                 )
     for number in range(sets * 2):
-        name = f"text/follow/{number:03d}"
-        rng = draw("boards bench", seed, "text/follow", number)
+        category = "text/follow"
+        name = f"{category}/{number:03d}"
+        rng = draw("boards bench", seed, category, number)
         stem, options, boards = _follow(rng.choice(STEPS[1:]))(rng)
         for right, shown in enumerate(boards):
-            told = in_words(shown, stem, rng, options)
-            assert solve_text(f"{told}\n{stem}") == options[right], (name, told, stem)
-            yield Probe(f"{name}-{right}", "text/follow", str(stem), tuple(options), right, name, told)
+            given = in_words(shown, stem, rng, options)
+            assert solve_text(f"{given}\n{stem}") == options[right], (name, given, stem)
+            yield Probe(f"{name}-{right}", category, str(stem), tuple(options), right, name, given)
 
 
 def in_words(made: Board, stem: Stem, rng: random.Random, colors: Sequence[str] = ()) -> str:
     """Some of a board's cells in words: those on the way of a question, and some of each of the colors."""
-    told = {stem.start, *way(made, stem)}
+    needed = {stem.start, *way(made, stem)}
     for color in colors:
-        if color not in {made.colors[cell] for cell in told}:
-            told.add(rng.choice([cell for cell, other in enumerate(made.colors) if other == color]))
-    rest = [cell for cell in range(len(CELLS)) if cell not in told]
-    listed = [*told, *rng.sample(rest, max(0, _TOLD - len(told)))]
-    rng.shuffle(listed)
-    return f"Without a board: {', '.join(f'{CELLS[at]} {made.colors[at]} {made.arrows[at]}' for at in listed)}."
+        if color not in {made.colors[cell] for cell in needed}:
+            needed.add(rng.choice([cell for cell, other in enumerate(made.colors) if other == color]))
+    rest = [cell for cell in range(len(CELLS)) if cell not in needed]
+    shown = [*needed, *rng.sample(rest, _TOLD - len(needed))]
+    rng.shuffle(shown)
+    return f"Without a board: {listed(made, shown)}"
 
 
 def solve_text(text: str) -> str | None:
     """The color that a question without a board leads to; None where the text is none, or does not lead there."""
-    asked = _ASKED.search(text)
-    if asked is None:
+    stem, given = recognise(text), told(text)
+    if stem is None or stem.kind != "follow" or CELLS[stem.start] not in given:
         return None
-    told = {cell: (color, move) for cell, color, move in _CELL.findall(text)}
-    here = asked[1]
-    for _ in range(int(asked[2])):
-        if here not in told or told[here][1] not in moves(CELLS.index(here)):
+    here = CELLS[stem.start]
+    for _ in range(stem.steps):
+        if given[here][1] not in moves(CELLS.index(here)):
             return None
-        here = CELLS[step(CELLS.index(here), told[here][1])]
-    return told[here][0] if here in told else None
-
-
-_ASKED: Final = re.compile(r"Start at ([a-d][1-4]) and follow (\d) arrows?:")
-_CELL: Final = re.compile(rf"\b([a-d][1-4]) ({'|'.join(COLORS)}) ({'|'.join(MOVES)})\b")
+        here = CELLS[step(CELLS.index(here), given[here][1])]
+        if here not in given:
+            return None
+    return given[here][0]
 
 
 def _follow(steps: int) -> _Drafter:
