@@ -17,7 +17,7 @@ REAL := $(addprefix test-real-,vllm llamacpp llamafactory trl swift verl lmms)
 help:
 	@echo "make demo    captioned images to training sets, offline, on simulated models (about two minutes)"
 	@echo "make test    the tests"
-	@echo "make coverage   the tests, and which lines they have not run (a third slower)"
+	@echo "make coverage   the tests, and which lines they have not run"
 	@echo "make check   format, lint, types, import doors"
 	@echo "make docs    write the parts of docs/ that come from the code"
 	@echo "make stress  more than 200 runs and servers killed at random points, then an hour of fuzz"
