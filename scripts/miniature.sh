@@ -23,7 +23,7 @@ SFT=${SFT:-}                            # further --set of the trainings
 export OMP_NUM_THREADS=$THREADS
 PRIMARY="base simple captions sft dpo scratch"
 SINGLE="blank cot direct cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
-  strict lenient prefix-loss"
+  strict lenient prefix-loss simple-examples captions-examples simple-2400 captions-2400 sft-longer"
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
@@ -86,6 +86,15 @@ preferred() {                           # preferred SEED ROW SOURCE: DPO from th
   evaluate "$1" "$2" "$WORK/$1/$2/model"
 }
 
+controlled() {                          # controlled SEED ROW SET RUN [--set …]: on another set of a run, in place of long
+  local seed=$1 row=$2 set=$3 run=$4    # thoughts
+  shift 4
+  trained "$seed" "$row" sft "$WORK/$seed/$run" --set data.set="$set" \
+    $([ "$set" = captions ] && echo "--set data.answers=false") "$@"
+}
+
+steps() { python -c 'import json, sys; print(json.load(open(sys.argv[1]))["trained"]["steps"])' "$1"; }
+
 exported() {                            # exported SEED NAME CHANGE: the run's sets with one thing changed
   local folder=$WORK/$1/$2-sets
   run "$1" run
@@ -103,8 +112,13 @@ row() {                                 # row SEED ROW
     base) evaluate "$seed" base "$WORK/$seed/student" ;;
     blank) evaluate "$seed" blank "$WORK/$seed/student" trained boards-bench-blank ;;
     cot) evaluate "$seed" cot "$WORK/$seed/student" paper ;;
-    simple|direct|captions) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set data.set="$row" \
-      $([ "$row" = captions ] && echo "--set data.answers=false") ;;
+    simple|direct|captions) run "$seed" run; controlled "$seed" "$row" "$row" run ;;
+    *-examples) row "$seed" sft         # as many examples, where the others have as many tokens
+      controlled "$seed" "$row" "${row%-examples}" run \
+        --set optimizer.max_steps="$(steps "$WORK/$seed/sft.json")" ;;
+    simple-*|captions-*) local count=${row#*-}  # as many tokens, of more boards: fewer times through each text
+      BOARDS=$count run "$seed" "boards-$count-run"; controlled "$seed" "$row" "${row%-*}" "boards-$count-run" ;;
+    sft-longer) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set optimizer.tokens=6_000_000 ;;
     sft) run "$seed" run; trained "$seed" sft sft "$WORK/$seed/run" ;;
     dpo) preferred "$seed" dpo "$WORK/$seed/run" ;;
     scratch) run "$seed" scratch-run --set think_harder.prefix='"none"'

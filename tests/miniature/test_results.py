@@ -1,6 +1,7 @@
 """From an evaluation to a small file, and from small files to the table."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lpt.miniature import claims, results
 from lpt.miniature.results import Line, Result, keep, load, result, table
 from tests.evaluate import folders
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "miniature.sh"
 SMALL = "boards-bench-small"
 ITEMS = sorted(boards_bench.items(sets=boards_bench.SMALL_SETS), key=lambda item: item.id)
 KINDS = [item.category.split("/")[0] for item in ITEMS]
@@ -56,6 +58,10 @@ def kinds(final: str) -> float:
     """The mean of the four kinds, by hand."""
     of = {kind: [one == "o" for one, each in zip(final, KINDS, strict=True) if each == kind] for kind in FOUR}
     return sum(sum(hits) / len(hits) for hits in of.values()) / 4
+
+
+def nothing(_: str) -> tuple[str, ...]:
+    return ()
 
 
 OUTCOMES = st.lists(st.sampled_from("ox-"), min_size=len(ITEMS), max_size=len(ITEMS)).map("".join)
@@ -164,7 +170,7 @@ def test_all_right_against_all_wrong_is_a_hundred(fingerprint: str) -> None:
             for row, final in (("base", wrong), ("sft", right))
             for seed in (0, 1)
         ],
-        claims.against(("base", "sft")),
+        claims.against,
     )
     base, sft = lines
     gap = sft.differences["base"]
@@ -174,7 +180,8 @@ def test_all_right_against_all_wrong_is_a_hundred(fingerprint: str) -> None:
     assert (base.shares["kinds"], sft.shares["kinds"], sft.seeds, base.differences) == (0, 1, (0, 1), {})
     text = claims.markdown(lines)
     assert f"| sft | base | +100.0 | {100 * gap.low:+.1f} to +100.0 | 100.0, 100.0 |" in text
-    assert text.splitlines()[2].startswith("| base | 2 | 0.0 |")
+    assert "\n| base | 2 | 0.0 |" in text
+    assert "\n| sft | SFT on long thoughts |\n" in text
     assert claims.drawn(lines).startswith("<svg")
 
 
@@ -182,7 +189,7 @@ def test_all_right_against_all_wrong_is_a_hundred(fingerprint: str) -> None:
 @given(OUTCOMES)
 def test_what_is_held_against_itself_differs_by_nothing(final: str) -> None:
     fingerprint = results._fingerprint(tuple(ITEMS))
-    _, same = table([made(fingerprint, "base", final), made(fingerprint, "sft", final)], {})
+    _, same = table([made(fingerprint, "base", final), made(fingerprint, "sft", final)], nothing)
     gap = same.differences["base"]
     assert gap.value == 0
     assert gap.low is not None
@@ -200,7 +207,7 @@ def test_shares_and_differences_are_those_by_hand(one: str, two: str, base: str)
             made(fingerprint, "sft", two, 5),
             made(fingerprint, "simple", two, 5),
         ],
-        {"sft": ("simple", "nowhere", "sft")},
+        lambda row: ("simple", "nowhere", "sft"),
     )
     sft = lines[0]
     assert (sft.row, sft.seeds) == ("sft", (3, 5))
@@ -218,15 +225,34 @@ def test_shares_and_differences_are_those_by_hand(one: str, two: str, base: str)
     assert sft.spoilt == pytest.approx(sum(a and not b for a, b in begun) / (2 * len(ITEMS)))
 
 
+@pytest.mark.parametrize(
+    ("row", "others"),
+    [
+        ("base", ()),
+        ("blank", ()),
+        ("sft", ("simple", "scratch")),
+        ("dpo", ("sft",)),
+        ("dpo-compact", ("dpo",)),
+        ("cue-wait", ("sft",)),
+        ("simple-2400", ("boards-2400",)),
+        ("zoom", ("sft",)),
+    ],
+)
+def test_a_row_is_held_against_its_control(row: str, others: tuple[str, ...]) -> None:
+    assert claims.against(row) == others
+
+
 def test_rows_stand_in_the_papers_order_and_others_after_them(fingerprint: str) -> None:
     final = "o" * len(ITEMS)
-    assert claims.against(("base", "sft", "dpo", "dpo-compact", "cue-wait", "blank")) == {
-        "base": (), "sft": ("simple", "scratch"), "dpo": ("sft",), "dpo-compact": ("dpo",), "cue-wait": ("sft",),
-        "blank": (),
-    }  # fmt: skip
-    lines = table([made(fingerprint, row, final) for row in ("zoom", "dpo", "cue-wait", "base")], {})
+    lines = table([made(fingerprint, row, final) for row in ("zoom", "dpo", "cue-wait", "base")], nothing)
     shown = [line.split(" | ")[0].removeprefix("| ") for line in claims.markdown(lines).splitlines()[2:6]]
     assert shown == ["base", "dpo", "cue-wait", "zoom"]
+
+
+def test_the_script_and_the_table_know_the_same_rows() -> None:
+    listed = subprocess.run([SCRIPT, "--list"], capture_output=True, text=True, check=True, timeout=60).stdout
+    rows = [row for line in listed.splitlines() for row in line.partition(":")[2].split()]
+    assert sorted(rows) == sorted(claims.ROWS)
 
 
 # --- the table → a page, and the commands -------------------------------------------------------------------------

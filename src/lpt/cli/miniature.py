@@ -94,7 +94,7 @@ def table(
     from lpt.miniature import claims, results
 
     found = results.load(folder)
-    lines = results.table(found, claims.against(one.row for one in found))
+    lines = results.table(found, claims.against)
     if figure:
         put(figure, claims.drawn(lines).encode())
     if json:

@@ -1,6 +1,6 @@
 """What each row of the miniature's table is for, and the table as Markdown and as a picture. No torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,36 +13,55 @@ from lpt.miniature.results import BASE, SHOWN, Line
 
 ROWS: Final = {
     "base": "the student",
+    "blank": "the student, shown gray pictures",
     "cot": "the student, asked to think in words that it was not taught",
-    "simple": "more of its own right simple thoughts, as many tokens",
-    "direct": "the true answers without a thought, as many tokens",
-    "captions": "the same boards' captions, as many tokens",
+    "simple": "SFT on its own right simple thoughts",
+    "direct": "SFT on the true answers, without a thought",
+    "captions": "SFT on the same boards' captions",
     "sft": "SFT on long thoughts",
     "dpo": "SFT, then DPO",
-    "scratch": "SFT on thoughts from scratch, as many tokens",
-    "blank": "the student, shown gray pictures",
+    "scratch": "SFT on long thoughts that go on from nothing, not from the student's own",
+    "simple-examples": "*simple*, as many examples as in *sft* (elsewhere: as many tokens)",
+    "captions-examples": "*captions*, as many examples",
+    "simple-2400": "*simple* of 2,400 boards, in place of 400",
+    "captions-2400": "*captions* of 2,400 boards",
+    "boards-150": "*sft* of 150 boards",
+    "boards-2400": "*sft* of 2,400 boards",
+    "sft-longer": "*sft* on three times as many tokens",
+    "cue-none": "*sft*, thoughts go on without a cue",
+    "cue-wait": '*sft*, "Wait," is the only cue',
+    "cue-hmm": '*sft*, "Hmm," is the only cue',
+    "cue-alternatively": '*sft*, "Alternatively," is the only cue',
+    "lenient": "*sft*, nothing filtered but what was cut off",
+    "strict": "*sft*, near duplicates filtered, too (a similarity of .95)",
+    "prefix-loss": "*sft*, with loss on the wrong first thought, as where a mask is lost",
+    "dpo-without-mended": "*dpo* without pairs whose chosen side is X→O",
+    "dpo-compact": "*dpo* with pairs that prefer the shorter of two right texts",
 }
-"""Rows in the table's order; others follow by name."""
-_CONTROLS: Final = {"sft": ("simple", "scratch"), "dpo": ("sft",), "scratch": ("simple",)}
+"""What each row of `scripts/miniature.sh` is, in the table's order; unknown ones follow by name."""
+_CONTROLS: Final = {
+    "sft": ("simple", "scratch"),
+    "dpo": ("sft",),
+    "scratch": ("simple",),
+    "simple-2400": ("boards-2400",),
+    "captions-2400": ("boards-2400",),
+    **dict.fromkeys(("base", "blank", "cot", "simple", "direct", "captions"), ()),
+}
 _MARKS: Final = ("<!-- table: lpt miniature table -->", "<!-- end of table -->")
 
 
-def against(rows: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """What each row is held against beside `base`: its control; of a changed SFT or DPO, the one unchanged."""
-    return {row: _control(row) for row in rows}
-
-
-def _control(row: str) -> tuple[str, ...]:
-    if row in ROWS:
-        return _CONTROLS.get(row, ())
-    return ("dpo",) if row.startswith("dpo-") else ("sft",)
+def against(row: str) -> tuple[str, ...]:
+    """What a row is held against beside `base`: its control; of a changed SFT or DPO, the one unchanged."""
+    return _CONTROLS.get(row, ("dpo",) if row.startswith("dpo-") else ("sft",))
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """The table, and below it each row's differences."""
+    """What each row is, its shares, and its differences: three tables."""
     ordered = _ordered(lines)
     head = ("row", "seeds", "kinds", *SHOWN, "first thought", "X→O", "O→X", "tokens")
-    out = [f"| {' | '.join(head)} |", f"|{'|'.join(['---'] + ['--:'] * (len(head) - 1))}|"]
+    out = ["| row | what it is |", "|---|---|"]
+    out += [f"| {line.row} | {ROWS.get(line.row, '')} |" for line in ordered]
+    out += ["", f"| {' | '.join(head)} |", f"|{'|'.join(['---'] + ['--:'] * (len(head) - 1))}|"]
     for line in ordered:
         cells = [
             line.row,

@@ -5,7 +5,7 @@ that paired intervals need, so rows can be made one by one, on any machine and d
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -160,12 +160,12 @@ def load(folder: Path) -> list[Result]:
     return found
 
 
-def table(results: Sequence[Result], against: Mapping[str, Iterable[str]]) -> list[Line]:
-    """Rows in the order in which they are first named, each held against the rows that `against` names for it.
+def table(results: Sequence[Result], against: Callable[[str], Iterable[str]]) -> list[Line]:
+    """Rows in the order in which they are first named, each held against the rows that `against` names.
 
     Args:
         results: of any rows and seeds.
-        against: for each row, those whose `kinds` is subtracted from its own; `base` is always among them.
+        against: of a row, those whose `kinds` is subtracted from its own; `base` is always among them.
     """
     items = _items(results[0].benchmark)
     kinds = [item.category.split("/")[0] for item in items]
@@ -175,9 +175,7 @@ def table(results: Sequence[Result], against: Mapping[str, Iterable[str]]) -> li
         by_row.setdefault(one.row, {})[one.seed] = one
     lines = []
     for row, mine in by_row.items():
-        others = [
-            other for other in dict.fromkeys((BASE, *against.get(row, ()))) if other in by_row and other != row
-        ]
+        others = [other for other in dict.fromkeys((BASE, *against(row))) if other in by_row and other != row]
         differences = {}
         for other in others:
             shared = sorted(mine.keys() & by_row[other].keys())
