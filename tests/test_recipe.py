@@ -23,6 +23,7 @@ from lpt.settings import (
     ThinkSettings,
 )
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 WHOLE = """\
 seed = 7
 [captions]
@@ -362,9 +363,9 @@ def test_a_stage_that_is_missing_is_named(stage: str) -> None:
         recipe.check_models()
 
 
-@pytest.mark.parametrize("name", ["demo.toml", "docci.toml"])
-def test_the_recipes_that_we_ship_are_whole(name: str) -> None:
-    Recipe.load(Path(__file__).parents[1] / "recipes" / name).check_models()
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_that_we_ship_are_whole(path: Path) -> None:
+    Recipe.load(path).check_models()
 
 
 def test_dates_in_what_is_sent_as_it_is_stay_dates() -> None:

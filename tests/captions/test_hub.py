@@ -84,7 +84,7 @@ def test_images_as_paths_are_found_and_other_columns_are_as_named(datasets: Any,
 @pytest.mark.filterwarnings("ignore")
 def test_a_data_set_that_cannot_be_opened_is_told_as_such(datasets: Any, tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match=r"the data set .*empty cannot be opened: .* See captions.path"):
+    with pytest.raises(SourceError, match=r"the data set .*empty cannot be opened: .*[^.]\. See captions.path"):
         take("hub", tmp_path / "empty", base=tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_one_that_lacks_what_the_stage_fills_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"think\.prompt: the file .* cannot be read"):
+    with pytest.raises(RecipeError, match=r"think\.prompt: there is no file .*"):
         think.system(ThinkSettings(model="m", prompt=str(tmp_path / "none.txt")))
     (tmp_path / "latin.txt").write_bytes(b"\xe9")
     with pytest.raises(RecipeError, match="cannot be read"):

@@ -121,4 +121,4 @@ def _open(library: Any, settings: HubPlace, base: Path) -> Any:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300].rstrip('.')}"

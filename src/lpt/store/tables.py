@@ -323,14 +323,6 @@ def _unreadable(path: Path, why: object) -> StoreError:
     return StoreError(f"the table {path} cannot be read ({why}): the command that made it writes it anew")
 
 
-def sort_table(path: Path, kind: type[msgspec.Struct], *by: str) -> int:
-    """Put a table that was written as its rows came into order; the number of its rows."""
-    frame = pl.read_parquet(path).sort(by)
-    with TableWriter(path, kind) as writer:
-        writer.write_frame(frame)
-    return frame.height
-
-
 def empty_frame(kind: type[msgspec.Struct]) -> pl.DataFrame:
     """A frame without rows that has the columns of a record type."""
     frame = pl.from_arrow(schema(kind).empty_table())

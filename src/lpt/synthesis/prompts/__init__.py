@@ -30,6 +30,8 @@ def load(name: str, path: str | None = None, required: tuple[str, ...] = (), hom
         return resources.files(home).joinpath(file).read_text(encoding="utf-8").strip()
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise RecipeError(f"{name}.prompt: there is no file {path} (looked for from the recipe's folder)") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{name}.prompt: the file {path} cannot be read: {error}") from error
     missing = [f"{{{placeholder}}}" for placeholder in required if f"{{{placeholder}}}" not in text]
