@@ -23,7 +23,7 @@ SFT=${SFT:-}                            # further --set of the trainings
 export OMP_NUM_THREADS=$THREADS
 PRIMARY="base simple captions sft dpo scratch"
 SINGLE="blank cot direct cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
-  strict lenient prefix-loss simple-examples captions-examples simple-2400 captions-2400 sft-longer"
+  strict lenient prefix-loss simple-examples captions-examples simple-2400 captions-2400 sft-longer sft-again"
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
@@ -119,6 +119,7 @@ row() {                                 # row SEED ROW
     simple-*|captions-*) local count=${row#*-}  # as many tokens, of more boards: fewer times through each text
       BOARDS=$count run "$seed" "boards-$count-run"; controlled "$seed" "$row" "${row%-*}" "boards-$count-run" ;;
     sft-longer) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set optimizer.tokens=6_000_000 ;;
+    sft-again) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set seed=$((seed + 100)) ;;
     sft) run "$seed" run; trained "$seed" sft sft "$WORK/$seed/run" ;;
     dpo) preferred "$seed" dpo "$WORK/$seed/run" ;;
     scratch) run "$seed" scratch-run --set think_harder.prefix='"none"'

@@ -27,6 +27,7 @@ ROWS: Final = {
     "captions-2400": "*captions* of 2,400 boards",
     "boards-150": "*sft* of 150 boards",
     "boards-2400": "*sft* of 2,400 boards",
+    "sft-again": "*sft* once more, in another order: what two trainings differ by",
     "sft-longer": "*sft* on three times as many tokens",
     "cue-none": "*sft*, thoughts go on without a cue",
     "cue-wait": '*sft*, "Wait," is the only cue',
