@@ -46,10 +46,28 @@ def test_holm_of_nothing() -> None:
     assert stats.holm([]) == []
 
 
-@pytest.mark.parametrize("degrees", [4, 5, 9, 30, 149, 12_031])
+@pytest.mark.parametrize("degrees", [1, 2, 4, 5, 9, 30, 149, 12_031])
 @pytest.mark.parametrize("chance", [0.9, 0.975, 0.99])
 def test_students_quantile(degrees: int, chance: float) -> None:
     assert stats.student(chance, degrees) == pytest.approx(scipy_stats.t.ppf(chance, degrees), rel=4e-3)
+
+
+def test_three_degrees_where_intervals_end() -> None:
+    assert stats.student(0.975, 3) == pytest.approx(scipy_stats.t.ppf(0.975, 3), rel=2e-3)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-1, 1), max_size=8))
+def test_the_interval_of_repetitions_as_scipy_has_it(values: list[float]) -> None:
+    found = stats.repeated(values)
+    assert found.units == found.clusters == len(values)
+    if len(values) < 3:
+        assert (found.low, found.high, found.error) == (None, None, None)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # SciPy's, where all are the same
+            expected = scipy_stats.ttest_1samp(values, 0).confidence_interval()
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=4e-3, abs=1e-3)
 
 
 def test_the_clustered_error_as_statsmodels_has_it() -> None:

@@ -1,6 +1,7 @@
 """From an evaluation to a small file, and from small files to the table."""
 
 import json
+import statistics
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,16 +174,18 @@ def test_all_right_against_all_wrong_is_a_hundred(fingerprint: str) -> None:
         claims.against,
     )
     base, sft = lines
-    gap = sft.differences["base"]
+    both = sft.differences["base"]
+    gap = both.questions
     assert (gap.value, gap.high) == (1, 1)
+    assert (both.each, both.trainings.value, both.trainings.low) == ((1, 1), 1, None)
     assert gap.low
     assert 0.9 < gap.low < 1  # so many answers alike are no certainty
     assert (base.shares["kinds"], sft.shares["kinds"], sft.seeds, base.differences) == (0, 1, (0, 1), {})
     text = claims.markdown(lines)
-    assert f"| sft | base | +100.0 | {100 * gap.low:+.1f} to +100.0 | 100.0, 100.0 |" in text
-    assert "\n| base | 2 | 0.0 |" in text
+    assert f"| sft | base | +100.0 | {100 * gap.low:+.1f} to +100.0 |  |" in text
+    assert "\n| base | 0.0 | 0.0 0.0 | 0.0 |" in text
     assert "\n| sft | SFT on long thoughts |\n" in text
-    assert claims.drawn(lines).startswith("<svg")
+    assert "2 seeds" in claims.drawn(lines)
 
 
 @settings(max_examples=10, phases=[Phase.generate])
@@ -190,7 +193,7 @@ def test_all_right_against_all_wrong_is_a_hundred(fingerprint: str) -> None:
 def test_what_is_held_against_itself_differs_by_nothing(final: str) -> None:
     fingerprint = results._fingerprint(tuple(ITEMS))
     _, same = table([made(fingerprint, "base", final), made(fingerprint, "sft", final)], nothing)
-    gap = same.differences["base"]
+    gap = same.differences["base"].questions
     assert gap.value == 0
     assert gap.low is not None
     assert -0.1 < gap.low == -(gap.high or 0) < 0  # so many answers alike are no certainty
@@ -214,7 +217,8 @@ def test_shares_and_differences_are_those_by_hand(one: str, two: str, base: str)
     assert sft.each == pytest.approx((kinds(one), kinds(two)))
     assert sft.shares["kinds"] == pytest.approx((kinds(one) + kinds(two)) / 2)
     assert [*sft.differences] == ["base", "simple"]
-    gap = sft.differences["base"]
+    gap = sft.differences["base"].questions
+    assert sft.differences["base"].each == pytest.approx([gap.value])
     assert gap.value == pytest.approx(kinds(two) - kinds(base))  # seed 3 has no base to be held against
     assert gap.low is not None
     assert gap.high is not None
@@ -223,6 +227,19 @@ def test_shares_and_differences_are_those_by_hand(one: str, two: str, base: str)
     begun = [(a == "o", b == "o") for a, b in zip(base, one, strict=True) if a != "-"]
     assert sft.mended == pytest.approx(sum(not a and b for a, b in begun) / (2 * len(ITEMS)))
     assert sft.spoilt == pytest.approx(sum(a and not b for a, b in begun) / (2 * len(ITEMS)))
+
+
+def test_three_trainings_have_an_interval_of_their_own(fingerprint: str) -> None:
+    outcomes = ["".join("ox"[place % n == 0] for place in range(len(ITEMS))) for n in (2, 3, 5)]
+    rows = [made(fingerprint, "sft", final, seed) for seed, final in enumerate(outcomes)]
+    rows += [made(fingerprint, "base", "x" * len(ITEMS), seed) for seed in range(3)]
+    lines = table(rows, claims.against)
+    found = lines[0].differences["base"].trainings
+    each = [kinds(final) for final in outcomes]
+    reach = 4.30265 * statistics.stdev(each) / 3**0.5  # Student's, two degrees of freedom
+    low, high = statistics.mean(each) - reach, statistics.mean(each) + reach
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert f"{100 * low:+.1f} to {100 * high:+.1f} |" in claims.markdown(lines)
 
 
 @pytest.mark.parametrize(
@@ -299,5 +316,5 @@ def test_the_commands_keep_and_tabulate(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["miniature", "table", str(kept), "--into", str(page)]).exit_code == 0
     assert "| sft | base | +100.0 |" in page.read_text(encoding="utf-8")
     told = CliRunner().invoke(app, ["miniature", "table", str(kept), "--json", "--figure", str(figure)])
-    assert json.loads(told.output)[1]["differences"]["base"]["value"] == 1
+    assert json.loads(told.output)[1]["differences"]["base"]["questions"]["value"] == 1
     assert figure.read_text(encoding="utf-8").startswith("<svg")

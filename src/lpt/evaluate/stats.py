@@ -33,6 +33,8 @@ POWER: Final = 0.8
 DRAWS: Final = 10_000
 LEAST: Final = 5
 """Clusters: with fewer, an interval would say more about its own method than about the models."""
+FEWEST: Final = 3
+"""Repetitions of a whole training: each is many questions, but few can be had."""
 _NORMAL: Final = NormalDist()
 _CHUNK: Final = 4_000_000  # numbers held at once while drawing
 
@@ -100,6 +102,22 @@ def clustered(values: Floats, clusters: Ints, *, paired: bool, level: float = LE
         units=units,
         clusters=number,
     )
+
+
+def repeated(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """The mean of what independent repetitions came to, as trainings of several seeds, with Student's interval.
+
+    Two repetitions give none: it would be thirteen times as wide as they lie apart.
+    """
+    number = len(values)
+    if not number:
+        return Interval(value=math.nan, low=None, high=None, error=None, units=0, clusters=0)
+    mean = float(np.mean(values))
+    if number < FEWEST:
+        return Interval(value=mean, low=None, high=None, error=None, units=number, clusters=number)
+    error = float(np.std(values, ddof=1)) / math.sqrt(number)
+    reach = student(0.5 + level / 2, number - 1) * error
+    return Interval(value=mean, low=mean - reach, high=mean + reach, error=error, units=number, clusters=number)
 
 
 def spread(values: Floats, clusters: Ints) -> float:
@@ -275,10 +293,14 @@ def detectable_at(units: int, discordance: float = 0.2) -> float:
 
 
 def student(chance: float, degrees: float) -> float:
-    """Student's quantile for four degrees of freedom and more, to three digits (Cornish and Fisher's expansion).
+    """Student's quantile, exact for one and two degrees of freedom, else to three digits (Cornish and Fisher).
 
     Abramowitz and Stegun, 26.7.5.
     """
+    if degrees == 1:
+        return math.tan(math.pi * (chance - 0.5))
+    if degrees == 2:
+        return (2 * chance - 1) / math.sqrt(2 * chance * (1 - chance))
     x = _NORMAL.inv_cdf(chance)
     terms = (
         (x**3 + x) / 4,

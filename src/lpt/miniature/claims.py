@@ -59,25 +59,28 @@ def against(row: str) -> tuple[str, ...]:
 def markdown(lines: Sequence[Line]) -> str:
     """What each row is, its shares, and its differences: three tables."""
     ordered = _ordered(lines)
-    head = ("row", "seeds", "kinds", *SHOWN, "first thought", "X→O", "O→X", "tokens")
+    head = ("row", "kinds", "each seed", *SHOWN, "first thought", "X→O", "O→X", "tokens")
     out = ["| row | what it is |", "|---|---|"]
     out += [f"| {line.row} | {ROWS.get(line.row, '')} |" for line in ordered]
     out += ["", f"| {' | '.join(head)} |", f"|{'|'.join(['---'] + ['--:'] * (len(head) - 1))}|"]
     for line in ordered:
         cells = [
             line.row,
-            str(len(line.seeds)),
             _percent(line.shares["kinds"]),
+            " ".join(map(_percent, line.each)),
             *(_percent(line.shares[kind]) for kind in SHOWN),
             *map(_percent, (line.first, line.mended, line.spoilt)),
             f"{line.tokens:.0f}",
         ]
         out.append(f"| {' | '.join(cells)} |")
-    out += ["", "| row | held against | difference in kinds | 95 % interval | each seed |", "|---|---|--:|--:|---|"]
+    out += ["", "| row | held against | difference in kinds | over questions | over trainings |"]
+    out += ["|---|---|--:|--:|--:|"]
     for line in ordered:
         for other, gap in line.differences.items():
-            each = ", ".join(_percent(share) for share in line.each)
-            out.append(f"| {line.row} | {other} | {100 * gap.value:+.1f} | {_between(gap)} | {each} |")
+            value = f"{100 * gap.questions.value:+.1f}"
+            out.append(
+                f"| {line.row} | {other} | {value} | {_between(gap.questions)} | {_between(gap.trainings)} |"
+            )
     return "\n".join(out)
 
 
@@ -99,14 +102,13 @@ def write(lines: Sequence[Line], path: Path) -> None:
 
 
 def drawn(lines: Sequence[Line]) -> str:
-    """The differences from the base as bars with their intervals (SVG)."""
+    """The differences from the base and their intervals over questions (SVG); a colour is a number of seeds."""
     return bars(
         "Better than the student by: mean of the four kinds",
         [
-            Bar(line.row, "difference", Estimate(gap.value, gap.low, gap.high))
+            Bar(line.row, _seeds(len(line.seeds)), Estimate(gap.value, gap.low, gap.high))
             for line in _ordered(lines)
-            for other, gap in line.differences.items()
-            if other == BASE
+            for gap in [each.questions for other, each in line.differences.items() if other == BASE]
         ],
         percent=True,
     )
@@ -117,11 +119,15 @@ def _ordered(lines: Sequence[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: (names.index(line.row) if line.row in names else len(names), line.row))
 
 
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
 def _between(gap: Interval) -> str:
     if gap.low is None or gap.high is None:
-        return "too few"
+        return ""
     return f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"

@@ -18,7 +18,7 @@ from lpt.errors import UserError
 from lpt.evaluate import evaluated
 from lpt.evaluate.benchmarks import boards_bench
 from lpt.evaluate.items import Item
-from lpt.evaluate.stats import Interval, Part, bootstrapped
+from lpt.evaluate.stats import Floats, Interval, Ints, Part, bootstrapped, repeated
 from lpt.exports.rows import put
 from lpt.records import LETTERS, digest
 from lpt.world.boards.bench import FURTHER, KINDS
@@ -54,13 +54,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     notes: dict[str, float] = {}
     """What else was measured on the way: tokens trained on, seconds, the student's ceiling."""
 
-    def scores(self, which: str = "final") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    def scores(self, which: str = "final") -> Floats:
         """1 where it is right, else 0: (items,)."""
         return np.array([letter == "o" for letter in getattr(self, which)], dtype=np.float64)
 
 
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """How much more of `kinds` a row has than another, from -1 to 1, over the seeds that both have."""
+
+    each: tuple[float, ...]
+    """Of each seed."""
+    questions: Interval
+    """What other questions to the same trained students would bring."""
+    trainings: Interval
+    """What other students, trained again, would bring; without bounds where there are fewer than three."""
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table. Shares are from 0 to 1; an interval is that of the difference from another row."""
+    """One row of the table. Shares are from 0 to 1."""
 
     row: str
     seeds: tuple[int, ...]
@@ -75,8 +86,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     spoilt: float
     """The other way round."""
     tokens: float
-    differences: dict[str, Interval]
-    """Of `kinds`, from each row that it is held against, over the seeds that both have."""
+    differences: dict[str, Gap]
+    """From each row that it is held against."""
 
 
 def result(folder: Path, row: str, seed: int, notes: Mapping[str, float] | None = None) -> Result:
@@ -181,18 +192,17 @@ def table(results: Sequence[Result], against: Callable[[str], Iterable[str]]) ->
             shared = sorted(mine.keys() & by_row[other].keys())
             if shared:
                 gaps = [mine[seed].scores() - by_row[other][seed].scores() for seed in shared]
-                differences[other] = _interval(gaps, kinds, clusters)
+                differences[other] = _gap(gaps, kinds, clusters)
         lines.append(_line(row, [mine[seed] for seed in sorted(mine)], kinds, differences))
     return lines
 
 
-def _line(row: str, mine: Sequence[Result], kinds: Sequence[str], differences: dict[str, Interval]) -> Line:
+def _line(row: str, mine: Sequence[Result], kinds: Sequence[str], differences: dict[str, Gap]) -> Line:
     final = np.stack([one.scores() for one in mine])
     first = np.stack([one.scores("first") for one in mine])
     begun = np.stack([[letter != "-" for letter in one.first] for one in mine])
-    mask = {kind: np.array([each == kind for each in kinds]) for kind in SHOWN}
-    shares = {kind: float(final[:, mask[kind]].mean()) for kind in SHOWN}
-    each = tuple(float(np.mean([one[mask[kind]].mean() for kind in KINDS])) for one in final)
+    shares = {kind: float(final[:, _of(kind, kinds)].mean()) for kind in SHOWN}
+    each = tuple(_mean(one, kinds) for one in final)
     return Line(
         row=row,
         seeds=tuple(one.seed for one in mine),
@@ -206,18 +216,23 @@ def _line(row: str, mine: Sequence[Result], kinds: Sequence[str], differences: d
     )
 
 
-def _interval(
-    gaps: Sequence["np.ndarray[tuple[int], np.dtype[np.float64]]"],
-    kinds: Sequence[str],
-    clusters: "np.ndarray[tuple[int], np.dtype[np.intp]]",
-) -> Interval:
+def _gap(gaps: Sequence[Floats], kinds: Sequence[str], clusters: Ints) -> Gap:
     """The difference in `kinds`; sets of questions are drawn anew, with the answers of all seeds to them."""
     parts = []
     for kind in KINDS:
-        mask = np.array([each == kind for each in kinds])
+        mask = _of(kind, kinds)
         values = np.concatenate([gap[mask] for gap in gaps])
         parts.append(Part(1.0, values, np.tile(clusters[mask], len(gaps)).astype(np.int64)))
-    return bootstrapped(parts, paired=True, seed=0)[0]
+    each = tuple(_mean(gap, kinds) for gap in gaps)
+    return Gap(each=each, questions=bootstrapped(parts, paired=True, seed=0)[0], trainings=repeated(each))
+
+
+def _mean(scores: Floats, kinds: Sequence[str]) -> float:
+    return float(np.mean([scores[_of(kind, kinds)].mean() for kind in KINDS]))
+
+
+def _of(kind: str, kinds: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    return np.array([each == kind for each in kinds])
 
 
 def _first(reply: str, item: Item) -> str:
