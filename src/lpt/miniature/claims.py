@@ -9,7 +9,7 @@ from lpt.analyze.intervals import Estimate
 from lpt.errors import UserError
 from lpt.evaluate.stats import Interval
 from lpt.exports.rows import put
-from lpt.miniature.results import BASE, SHOWN, Line
+from lpt.miniature.results import BASE, SHOWN, Gap, Line
 
 ROWS: Final = {
     "base": "the student",
@@ -102,25 +102,24 @@ def write(lines: Sequence[Line], path: Path) -> None:
 
 
 def drawn(lines: Sequence[Line]) -> str:
-    """The differences from the base and their intervals over questions (SVG); a colour is a number of seeds."""
+    """The differences from the base as bars (SVG), with their intervals over trainings, or else over questions."""
     return bars(
         "Better than the student by: mean of the four kinds",
-        [
-            Bar(line.row, _seeds(len(line.seeds)), Estimate(gap.value, gap.low, gap.high))
-            for line in _ordered(lines)
-            for gap in [each.questions for other, each in line.differences.items() if other == BASE]
-        ],
+        [_bar(line.row, line.differences[BASE]) for line in _ordered(lines) if BASE in line.differences],
         percent=True,
     )
+
+
+def _bar(row: str, gap: Gap) -> Bar:
+    known = gap.trainings.low is not None
+    shown = gap.trainings if known else gap.questions
+    series = "three seeds, interval over trainings" if known else "one or two seeds, interval over questions"
+    return Bar(row, series, Estimate(shown.value, shown.low, shown.high))
 
 
 def _ordered(lines: Sequence[Line]) -> list[Line]:
     names = list(ROWS)
     return sorted(lines, key=lambda line: (names.index(line.row) if line.row in names else len(names), line.row))
-
-
-def _seeds(number: int) -> str:
-    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 def _percent(share: float) -> str:
