@@ -23,7 +23,8 @@ SFT=${SFT:-}                            # further --set of the trainings
 export OMP_NUM_THREADS=$THREADS
 PRIMARY="base simple captions sft dpo scratch"
 SINGLE="blank cot direct cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
-  strict lenient prefix-loss simple-examples captions-examples simple-2400 captions-2400 sft-longer sft-again"
+  strict lenient prefix-loss simple-examples captions-examples simple-2400 captions-2400 sft-longer sft-again
+  fewer-options"
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
@@ -131,6 +132,8 @@ row() {                                 # row SEED ROW
     dpo-compact) run "$seed" "$row-run" --set curate.compactness=true
       preferred "$seed" "$row" "$WORK/$seed/$row-run" ;;
     boards-*) BOARDS=${row#boards-} run "$seed" "$row-run"; trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    fewer-options) run "$seed" "$row-run" --set think.fewest_options=2
+      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
     strict) run "$seed" "$row-run" --set curate.similarity=0.95 --set curate.filters='["unfinished", "markup",
       "leak", "prompt_leak", "too_short", "too_long", "language", "repetition", "near_duplicate"]'
       trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;

@@ -25,8 +25,8 @@ from lpt.settings import (
     Section,
     ThinkHarderSettings,
     ThinkSettings,
-    VerifySettings,
 )
+from lpt.settings_verify import VerifySettings
 
 
 class Recipe(Section, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
-"""Every setting of a recipe, with its default and what it means: the reference is generated from this file.
+"""Every setting of a recipe, with its default and what it means: the reference is generated from them.
 
-Each stage is handed its own section and nothing else. `lpt.recipe` reads, checks, overrides and prints them.
+Each stage is handed its own section and nothing else. `lpt.recipe` reads, checks, overrides and prints them;
+`lpt.settings_verify` has those of `lpt verify`.
 Where a default differs from the paper's (arXiv 2504.15362) it says so; `recipes/docci.toml` holds the paper's.
 """
 
@@ -224,6 +225,9 @@ class ThinkSettings(SampledSettings, frozen=True, kw_only=True):
     """Thoughts for a question (paper 3; published code 10)."""
     formats: Annotated[tuple[AnswerFormat, ...], Meta(min_length=1)] = ANSWER_FORMATS
     """The answer formats that are drawn from."""
+    fewest_options: Annotated[int, Meta(ge=2)] | None = None
+    """A question is shown with the right option and some wrong ones, drawn for each: so many in all, up to what it
+    has. Who only ever saw four options may be at a loss with two. None: always all (the paper)."""
     prompt: str | None = None
     """A system prompt file of your own, in place of `lpt/synthesis/prompts/think.txt`."""
     prefill: str = ""
@@ -261,50 +265,6 @@ class ThinkHarderSettings(SampledSettings, frozen=True, kw_only=True):
     """Tokens of a continuation that are asked for at first. A longer one is gone on with from its last whole
     sentence, in such pieces, up to `max_tokens`; but one that turns in circles is dropped as `unfinished`, and its
     rest is not paid for. 0: all at once (the paper)."""
-
-
-class CheckSettings(SampledSettings, frozen=True, kw_only=True):
-    """One check of `lpt verify`. Its section's being there turns it on; the filters decide what follows from it."""
-
-    model: str
-    """Which of [models] is asked."""
-    prompt: str | None = None
-    """A prompt file of your own, in place of the one in `lpt/curate/prompts/`."""
-    top_p: Share = 0.8
-
-
-class BlindSettings(CheckSettings, frozen=True, kw_only=True):
-    """Can the question be answered without its image? Judges questions; read by the filter `blind`."""
-
-    samples: Positive = 8
-    """Times that it is asked, the options in another order each time. A multiple of the number of options has each
-    of them stand in each place equally often, so that a liking for a letter cancels out."""
-    max_tokens: Positive = 512
-
-
-class DisagreeSettings(CheckSettings, frozen=True, kw_only=True):
-    """Does a VLM, best a stronger one, find another answer than the marked one? Read by the filter `disagree`."""
-
-    samples: Positive = 4
-    """Times that it is asked, the options in another order each time."""
-
-
-class ConsistencySettings(CheckSettings, frozen=True, kw_only=True):
-    """Does a long thought come to the answer that it states (paper)? Read by the filter `inconsistent`."""
-
-    samples: Positive = 3
-    """Times that it is asked. Asked once, a judge that errs one time in twenty raises mostly false alarms."""
-    categories: tuple[str, ...] = ("O→O", "X→O")
-    """Which long thoughts are asked about: those that can be learnt from. Others are not judged, and stay."""
-    max_tokens: Positive = 512
-
-
-class VerifySettings(Section, frozen=True, kw_only=True):
-    """What `lpt verify` asks about. docs/curation.md says what each check found and missed where truth is known."""
-
-    blind: BlindSettings | None = None
-    disagree: DisagreeSettings | None = None
-    consistency: ConsistencySettings | None = None
 
 
 class BudgetSettings(Section, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from lpt.phases import together
 from lpt.pipeline import preparer, stopping_at_ctrl_c
 from lpt.recipe import Recipe
 from lpt.records import CHECKS, Caption, Check, Judgement, Question
-from lpt.settings import VerifySettings
+from lpt.settings_verify import VerifySettings
 from lpt.store.ledger import Ledger
 from lpt.store.lock import held
 from lpt.store.run import Run

@@ -11,7 +11,7 @@ from lpt.curate.verify import Asked, Trace, orders
 from lpt.errors import Denied, Unavailable
 from lpt.models.base import Choice, Image, Reply, Request
 from lpt.records import LETTERS, Judgement, Question
-from lpt.settings import BlindSettings, ConsistencySettings, DisagreeSettings
+from lpt.settings_verify import BlindSettings, ConsistencySettings, DisagreeSettings
 
 QUESTION = Question(
     id="q" * 32,

@@ -16,7 +16,7 @@ from lpt.exports import export, hf
 from lpt.exports.images import copy_images, file_name
 from lpt.recipe import Recipe
 from lpt.records import Example, Judgement, Pair, digest
-from lpt.settings import BlindSettings, ConsistencySettings, VerifySettings
+from lpt.settings_verify import BlindSettings, ConsistencySettings, VerifySettings
 from lpt.store.run import Run
 from lpt.store.tables import write_table
 from tests.exports.runs import example, image_hash, make_run, pair

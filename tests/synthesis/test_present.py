@@ -39,6 +39,46 @@ def test_another_seed_shows_otherwise() -> None:
     assert {present.answer_format(digest("q"), seed) for seed in range(100)} == set(ANSWER_FORMATS)
 
 
+@given(
+    st.lists(st.text(min_size=1), min_size=2, max_size=8, unique=True),
+    st.integers(0, 7),
+    st.one_of(st.none(), st.integers(2, 9)),
+    st.text(),
+    st.integers(0, 99),
+)
+def test_some_options_are_the_right_one_and_wrong_ones_as_they_stood(
+    options: list[str], at: int, fewest: int | None, name: str, seed: int
+) -> None:
+    right = options[at % len(options)]
+    shown = present.some(options, right, name, seed, fewest)
+    assert right in shown
+    assert list(shown) == [option for option in options if option in shown]
+    assert len(options) >= len(shown) >= min(fewest or len(options), len(options))
+    assert set(present.some(options[::-1], right, name, seed, fewest)) == set(shown)
+
+
+def test_each_number_of_options_and_each_wrong_one_comes_equally_often() -> None:
+    shown = [present.some(OPTIONS, "red", digest(i), 0, 2) for i in range(3000)]
+    sizes = Counter(map(len, shown))
+    assert set(sizes) == {2, 3, 4}
+    assert min(sizes.values()) > 900
+    alone = Counter(option for options in shown if len(options) == 2 for option in options if option != "red")
+    assert set(alone) == {"blue", "green", "white"}
+    assert min(alone.values()) > 270
+
+
+def test_a_question_with_fewer_options_still_points_to_its_answer() -> None:
+    fewer = ThinkSettings(model="student", fewest_options=2)
+    asked = [Asked(f"Which is it, the {n}th?", OPTIONS, "green", "counting") for n in range(40)]
+    found, drops = check(asked, caption(0), fewer, "", seed=0, reply=None)
+    assert not drops
+    assert {len(question.options) for question in found} == {2, 3, 4}
+    assert {question.options[LETTERS.index(question.answer)] for question in found} == {"green"}
+    assert all(f"({LETTERS[len(q.options)]})" not in q.prompt for q in found)
+    whole, _ = check(asked, caption(0), SHOWN, "", seed=0, reply=None)
+    assert {len(question.options) for question in whole} == {4}
+
+
 def test_formats_are_drawn_from_those_that_the_recipe_names() -> None:
     assert {present.answer_format(digest(i), 0, ("X.",)) for i in range(20)} == {"X."}
 

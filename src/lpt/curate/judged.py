@@ -7,7 +7,7 @@ import polars as pl
 
 from lpt.curate import candidates, filters
 from lpt.records import Check
-from lpt.settings import ConsistencySettings
+from lpt.settings_verify import ConsistencySettings
 from lpt.store.run import Run
 
 

@@ -23,7 +23,7 @@ import msgspec
 from lpt.errors import ModelError
 from lpt.models.base import Choice, Image, Message, Model, Request, Sampling, seed_of
 from lpt.records import LETTERS, Check, Judgement, Outcome, Question, digest
-from lpt.settings import BlindSettings, CheckSettings, ConsistencySettings, DisagreeSettings
+from lpt.settings_verify import BlindSettings, CheckSettings, ConsistencySettings, DisagreeSettings
 from lpt.synthesis import grade, present, prompts
 from lpt.synthesis.journey import together
 

@@ -14,7 +14,7 @@ from lpt.errors import RecipeError
 from lpt.exports.base import SPLITS, beside
 from lpt.recipe import Recipe
 from lpt.records import CHECKS, digest
-from lpt.settings import CheckSettings
+from lpt.settings_verify import CheckSettings
 from lpt.store.run import Run
 from lpt.synthesis import prompts
 

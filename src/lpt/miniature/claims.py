@@ -29,6 +29,7 @@ ROWS: Final = {
     "boards-2400": "*sft* of 2,400 boards",
     "sft-again": "*sft* once more, in another order: what two trainings differ by",
     "sft-longer": "*sft* on three times as many tokens",
+    "fewer-options": "*sft*, questions are shown with two, three or four options (`think.fewest_options`)",
     "cue-none": "*sft*, thoughts go on without a cue",
     "cue-wait": '*sft*, "Wait," is the only cue',
     "cue-hmm": '*sft*, "Hmm," is the only cue',

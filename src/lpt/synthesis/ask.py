@@ -162,7 +162,8 @@ def check(
         stems.add(_plain(item.stem))
         # How it is shown is drawn from what is asked. The id covers both: a thought is about the question as shown.
         name = digest("asked", caption.id, index, item.stem, *item.options, right)
-        options = present.order(item.options, name, seed)
+        some = present.some(item.options, right, name, seed, shown.fewest_options)
+        options = present.order(some, name, seed)
         form = present.answer_format(name, seed, shown.formats)
         prompt = present.prompt(item.stem, options, form)
         questions.append(

@@ -15,6 +15,21 @@ _ASKS_FOR: dict[AnswerFormat, str] = {
 }
 
 
+def some(options: Sequence[str], right: str, question: str, seed: int, fewest: int | None) -> tuple[str, ...]:
+    """The options that are shown: the right one, and wrong ones so that there are `fewest` to all; None: all.
+
+    How many they are, and which wrong ones stay, is drawn from (seed, question id) alone.
+    """
+    if fewest is None or fewest >= len(options):
+        return tuple(options)
+    number = fewest + int(draw(seed, question, "options") * (len(options) - fewest + 1))
+    wrong = sorted(
+        (each for each in options if each != right), key=lambda one: digest(seed, question, "stays", one)
+    )
+    stay = {right, *wrong[: number - 1]}
+    return tuple(option for option in options if option in stay)
+
+
 def order(options: Sequence[str], question: str, seed: int) -> tuple[str, ...]:
     """The options in the order in which they are shown."""
     return tuple(sorted(options, key=lambda option: digest(seed, question, "order", option)))
