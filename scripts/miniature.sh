@@ -5,6 +5,8 @@
 #   scripts/miniature.sh                     all primary rows, seeds 0, 1 and 2
 #   SEEDS=0 scripts/miniature.sh base sft    these rows of one seed
 #   scripts/miniature.sh --list              all rows
+#   WORK=runs/mine RESULTS=runs/mine/results scripts/miniature.sh base simple sft
+#                                            a change of yours: what is committed is not made again, so elsewhere
 #
 # What is worked on lies in runs/miniature/SEED/ (a student, runs, trainings, evaluations), results in
 # docs/miniature/results/, one small file a row and seed, of which `lpt miniature table` makes the table.
@@ -22,7 +24,7 @@ THREADS=${THREADS:-2}                   # of everything: 1 where several seeds a
 SFT=${SFT:-}                            # further --set of the trainings
 export OMP_NUM_THREADS=$THREADS
 PRIMARY="base simple captions sft dpo scratch"
-SINGLE="blank cot direct cue-wait cue-hmm cue-alternatively cue-none dpo-without-mended dpo-compact boards-150 boards-2400
+FURTHER="blank cot direct cue-wait cue-hmm cue-alternatively cue-none dpo-longer dpo-without-mended dpo-compact boards-150 boards-2400
   strict lenient prefix-loss simple-examples captions-examples simple-2400 captions-2400 sft-longer sft-again
   fewer-options"
 
@@ -81,10 +83,12 @@ trained() {                             # trained SEED ROW sft SOURCE [--set …
   evaluate "$seed" "$row" "$WORK/$seed/$row/model"
 }
 
-preferred() {                           # preferred SEED ROW SOURCE: DPO from the SFT model, and examine it
-  row "$1" sft
-  train "$1" "$2" dpo "$3" "$WORK/$1/sft/model"
-  evaluate "$1" "$2" "$WORK/$1/$2/model"
+preferred() {                           # preferred SEED ROW SOURCE [--set …]: DPO from the SFT model, and examine it
+  local seed=$1 row=$2 source=$3
+  shift 3
+  row "$seed" sft
+  train "$seed" "$row" dpo "$source" "$WORK/$seed/sft/model" "$@"
+  evaluate "$seed" "$row" "$WORK/$seed/$row/model"
 }
 
 controlled() {                          # controlled SEED ROW SET RUN [--set …]: on another set of a run, in place of long
@@ -100,9 +104,10 @@ exported() {                            # exported SEED NAME CHANGE: the run's s
   local folder=$WORK/$1/$2-sets
   run "$1" run
   [ -d "$folder" ] && return
-  rm -rf "$folder.whole"
+  rm -rf "$folder.whole" "$folder.part"
   lpt export "$WORK/$1/run" --to trl --template "$WORK/$1/student" --out "$folder.whole" >&2
-  python scripts/miniature_sets.py "$3" "$folder.whole" "$folder"
+  python scripts/miniature_sets.py "$3" "$folder.whole" "$folder.part"
+  mv "$folder.part" "$folder"
 }
 
 row() {                                 # row SEED ROW
@@ -128,6 +133,7 @@ row() {                                 # row SEED ROW
     cue-none) run "$seed" "$row-run" --set think_harder.cues='[""]'; trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
     cue-*) local cue=${row#cue-}; run "$seed" "$row-run" --set think_harder.cues="[\"${cue^},\"]"
       trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    dpo-longer) run "$seed" run; preferred "$seed" "$row" "$WORK/$seed/run" --set optimizer.tokens=1_800_000 ;;
     dpo-without-mended) exported "$seed" "$row" without-mended; preferred "$seed" "$row" "$WORK/$seed/$row-sets" ;;
     dpo-compact) run "$seed" "$row-run" --set curate.compactness=true
       preferred "$seed" "$row" "$WORK/$seed/$row-run" ;;
@@ -135,7 +141,7 @@ row() {                                 # row SEED ROW
     fewer-options) run "$seed" "$row-run" --set think.fewest_options=2
       trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
     strict) run "$seed" "$row-run" --set curate.similarity=0.95 --set curate.filters='["unfinished", "markup",
-      "leak", "prompt_leak", "too_short", "too_long", "language", "repetition", "near_duplicate"]'
+      "leak", "prompt_leak", "too_short", "too_long", "language", "repetition", "blind", "contaminated", "near_duplicate"]'
       trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
     lenient) run "$seed" "$row-run" --set curate.filters='["unfinished"]'
       trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
@@ -146,7 +152,7 @@ row() {                                 # row SEED ROW
 
 if [ "${1:-}" = --list ]; then
   echo "primary: $PRIMARY"
-  echo "one seed: " $SINGLE
+  echo "further: " $FURTHER
   exit
 fi
 for seed in $SEEDS; do

@@ -37,8 +37,9 @@ ROWS: Final = {
     "lenient": "*sft*, nothing filtered but what was cut off",
     "strict": "*sft*, near duplicates filtered, too (a similarity of .95)",
     "prefix-loss": "*sft*, with loss on the wrong first thought, as where a mask is lost",
-    "dpo-without-mended": "*dpo* without pairs whose chosen side is X→O",
-    "dpo-compact": "*dpo* with pairs that prefer the shorter of two right texts",
+    "dpo-longer": "*dpo* on three times as many tokens",
+    "dpo-without-mended": "*dpo* without the preference pairs whose chosen side is X→O",
+    "dpo-compact": "*dpo* with preference pairs that prefer the shorter of two right texts",
 }
 """What each row of `scripts/miniature.sh` is, in the table's order; unknown ones follow by name."""
 _CONTROLS: Final = {
