@@ -17,8 +17,8 @@ class BlindSettings(CheckSettings, frozen=True, kw_only=True):
     """Can the question be answered without its image? Judges questions; read by the filter `blind`."""
 
     samples: Positive = 8
-    """Times that it is asked, the options in another order each time. A multiple of the number of options has each
-    of them stand in each place equally often, so that a liking for a letter cancels out."""
+    """Times that it is asked, the options in another order each time. A multiple of the number of options (12 where
+    it is two to four) has each stand in each place equally often, so that a liking for a letter cancels out."""
     max_tokens: Positive = 512
 
 
