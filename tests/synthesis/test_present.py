@@ -70,12 +70,12 @@ def test_each_number_of_options_and_each_wrong_one_comes_equally_often() -> None
 def test_a_question_with_fewer_options_still_points_to_its_answer() -> None:
     fewer = ThinkSettings(model="student", fewest_options=2)
     asked = [Asked(f"Which is it, the {n}th?", OPTIONS, "green", "counting") for n in range(40)]
-    found, drops = check(asked, caption(0), fewer, "", seed=0, reply=None)
+    found, drops = check(asked, caption("c"), fewer, "", seed=0, reply=None)
     assert not drops
     assert {len(question.options) for question in found} == {2, 3, 4}
     assert {question.options[LETTERS.index(question.answer)] for question in found} == {"green"}
     assert all(f"({LETTERS[len(q.options)]})" not in q.prompt for q in found)
-    whole, _ = check(asked, caption(0), SHOWN, "", seed=0, reply=None)
+    whole, _ = check(asked, caption("c"), SHOWN, "", seed=0, reply=None)
     assert {len(question.options) for question in whole} == {4}
 
 
