@@ -24,9 +24,9 @@ THREADS=${THREADS:-2}                   # of everything: 1 where several seeds a
 SFT=${SFT:-}                            # further --set of the trainings
 export OMP_NUM_THREADS=$THREADS
 PRIMARY="base simple captions sft dpo scratch"
-FURTHER="blank cot direct cue-wait cue-hmm cue-alternatively cue-none dpo-longer dpo-without-mended dpo-compact boards-150 boards-2400
-  strict lenient prefix-loss simple-examples captions-examples simple-2400 captions-2400 sft-longer sft-again
-  fewer-options"
+FURTHER="blank cot direct simple-examples captions-examples simple-2400 captions-2400 boards-150 boards-2400
+  sft-again sft-longer fewer-options cue-none cue-wait cue-hmm cue-alternatively lenient strict prefix-loss
+  dpo-longer dpo-without-mended dpo-compact"
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 
@@ -76,10 +76,10 @@ evaluate() {                            # evaluate SEED ROW MODEL [PROTOCOL [BEN
     $([ -f "$WORK/$seed/$row.json" ] && echo --training "$WORK/$seed/$row.json") >&2
 }
 
-trained() {                             # trained SEED ROW sft SOURCE [--set …]: from the student, and examine it
-  local seed=$1 row=$2 stage=$3 source=$4
-  shift 4
-  train "$seed" "$row" "$stage" "$source" "$WORK/$seed/student" "$@"
+trained() {                             # trained SEED ROW SOURCE [--set …]: SFT of the student, and examine it
+  local seed=$1 row=$2 source=$3
+  shift 3
+  train "$seed" "$row" sft "$source" "$WORK/$seed/student" "$@"
   evaluate "$seed" "$row" "$WORK/$seed/$row/model"
 }
 
@@ -94,8 +94,22 @@ preferred() {                           # preferred SEED ROW SOURCE [--set …]:
 controlled() {                          # controlled SEED ROW SET RUN [--set …]: on another set of a run, in place of long
   local seed=$1 row=$2 set=$3 run=$4    # thoughts
   shift 4
-  trained "$seed" "$row" sft "$WORK/$seed/$run" --set data.set="$set" \
+  trained "$seed" "$row" "$WORK/$seed/$run" --set data.set="$set" \
     $([ "$set" = captions ] && echo "--set data.answers=false") "$@"
+}
+
+again() {                               # again SEED ROW [--set …]: as sft, trained otherwise
+  local seed=$1 row=$2
+  shift 2
+  run "$seed" run
+  trained "$seed" "$row" "$WORK/$seed/run" "$@"
+}
+
+remade() {                              # remade SEED ROW [--set …]: as sft, on a run that was made otherwise
+  local seed=$1 row=$2
+  shift 2
+  run "$seed" "$row-run" "$@"
+  trained "$seed" "$row" "$WORK/$seed/$row-run"
 }
 
 steps() { python -c 'import json, sys; print(json.load(open(sys.argv[1]))["trained"]["steps"])' "$1"; }
@@ -124,28 +138,23 @@ row() {                                 # row SEED ROW
         --set optimizer.max_steps="$(steps "$WORK/$seed/sft.json")" ;;
     simple-*|captions-*) local count=${row#*-}  # as many tokens, of more boards: fewer times through each text
       BOARDS=$count run "$seed" "boards-$count-run"; controlled "$seed" "$row" "${row%-*}" "boards-$count-run" ;;
-    sft-longer) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set optimizer.tokens=6_000_000 ;;
-    sft-again) run "$seed" run; trained "$seed" "$row" sft "$WORK/$seed/run" --set seed=$((seed + 100)) ;;
-    sft) run "$seed" run; trained "$seed" sft sft "$WORK/$seed/run" ;;
+    sft) again "$seed" sft ;;
+    sft-longer) again "$seed" "$row" --set optimizer.tokens=6_000_000 ;;
+    sft-again) again "$seed" "$row" --set seed=$((seed + 100)) ;;
     dpo) preferred "$seed" dpo "$WORK/$seed/run" ;;
-    scratch) run "$seed" scratch-run --set think_harder.prefix='"none"'
-      trained "$seed" scratch sft "$WORK/$seed/scratch-run" ;;
-    cue-none) run "$seed" "$row-run" --set think_harder.cues='[""]'; trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
-    cue-*) local cue=${row#cue-}; run "$seed" "$row-run" --set think_harder.cues="[\"${cue^},\"]"
-      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
+    scratch) remade "$seed" "$row" --set think_harder.prefix='"none"' ;;
+    cue-none) remade "$seed" "$row" --set think_harder.cues='[""]' ;;
+    cue-*) local cue=${row#cue-}; remade "$seed" "$row" --set think_harder.cues="[\"${cue^},\"]" ;;
     dpo-longer) run "$seed" run; preferred "$seed" "$row" "$WORK/$seed/run" --set optimizer.tokens=1_800_000 ;;
     dpo-without-mended) exported "$seed" "$row" without-mended; preferred "$seed" "$row" "$WORK/$seed/$row-sets" ;;
     dpo-compact) run "$seed" "$row-run" --set curate.compactness=true
       preferred "$seed" "$row" "$WORK/$seed/$row-run" ;;
-    boards-*) BOARDS=${row#boards-} run "$seed" "$row-run"; trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
-    fewer-options) run "$seed" "$row-run" --set think.fewest_options=2
-      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
-    strict) run "$seed" "$row-run" --set curate.similarity=0.95 --set curate.filters='["unfinished", "markup",
-      "leak", "prompt_leak", "too_short", "too_long", "language", "repetition", "blind", "contaminated", "near_duplicate"]'
-      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
-    lenient) run "$seed" "$row-run" --set curate.filters='["unfinished"]'
-      trained "$seed" "$row" sft "$WORK/$seed/$row-run" ;;
-    prefix-loss) exported "$seed" "$row" unmask; trained "$seed" "$row" sft "$WORK/$seed/$row-sets" ;;
+    boards-*) BOARDS=${row#boards-} remade "$seed" "$row" ;;
+    fewer-options) remade "$seed" "$row" --set think.fewest_options=2 ;;
+    strict) remade "$seed" "$row" --set curate.similarity=0.95 --set curate.filters='["unfinished", "markup",
+      "leak", "prompt_leak", "too_short", "too_long", "language", "repetition", "blind", "contaminated", "near_duplicate"]' ;;
+    lenient) remade "$seed" "$row" --set curate.filters='["unfinished"]' ;;
+    prefix-loss) exported "$seed" "$row" unmask; trained "$seed" "$row" "$WORK/$seed/$row-sets" ;;
     *) say "there is no row $row: $0 --list"; exit 2 ;;
   esac
 }

@@ -93,8 +93,7 @@ def table(
     from lpt.exports.rows import put
     from lpt.miniature import claims, results
 
-    found = results.load(folder)
-    lines = results.table(found, claims.against)
+    lines = results.table(results.load(folder), claims.against)
     if figure:
         put(figure, claims.drawn(lines).encode())
     if json:

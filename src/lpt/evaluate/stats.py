@@ -110,12 +110,10 @@ def repeated(values: Sequence[float], level: float = LEVEL) -> Interval:
     Two repetitions give none: it would be thirteen times as wide as they lie apart.
     """
     number = len(values)
-    if not number:
-        return Interval(value=math.nan, low=None, high=None, error=None, units=0, clusters=0)
-    mean = float(np.mean(values))
+    mean = float(np.mean(values)) if number else math.nan
     if number < FEWEST:
         return Interval(value=mean, low=None, high=None, error=None, units=number, clusters=number)
-    error = float(np.std(values, ddof=1)) / math.sqrt(number)
+    error = spread(np.array(values), np.arange(number))
     reach = student(0.5 + level / 2, number - 1) * error
     return Interval(value=mean, low=mean - reach, high=mean + reach, error=error, units=number, clusters=number)
 

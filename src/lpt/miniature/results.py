@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ _SETS: Final = {
 }
 _GLANCE: Final = re.compile(r"<think>\s*[^.]*?\b(?:is|count|come to) (\w+)\.(?! So )")
 _SAFE: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
+_Kinds: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.str_]]"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +180,7 @@ def table(results: Sequence[Result], against: Callable[[str], Iterable[str]]) ->
         against: of a row, those whose `kinds` is subtracted from its own; `base` is always among them.
     """
     items = _items(results[0].benchmark)
-    kinds = [item.category.split("/")[0] for item in items]
+    kinds = np.array([item.category.split("/")[0] for item in items])
     _, clusters = np.unique([item.cluster for item in items], return_inverse=True)
     by_row: dict[str, dict[int, Result]] = {}
     for one in results:
@@ -197,11 +198,11 @@ def table(results: Sequence[Result], against: Callable[[str], Iterable[str]]) ->
     return lines
 
 
-def _line(row: str, mine: Sequence[Result], kinds: Sequence[str], differences: dict[str, Gap]) -> Line:
+def _line(row: str, mine: Sequence[Result], kinds: _Kinds, differences: dict[str, Gap]) -> Line:
     final = np.stack([one.scores() for one in mine])
     first = np.stack([one.scores("first") for one in mine])
     begun = np.stack([[letter != "-" for letter in one.first] for one in mine])
-    shares = {kind: float(final[:, _of(kind, kinds)].mean()) for kind in SHOWN}
+    shares = {kind: float(final[:, kinds == kind].mean()) for kind in SHOWN}
     each = tuple(_mean(one, kinds) for one in final)
     return Line(
         row=row,
@@ -216,23 +217,19 @@ def _line(row: str, mine: Sequence[Result], kinds: Sequence[str], differences: d
     )
 
 
-def _gap(gaps: Sequence[Floats], kinds: Sequence[str], clusters: Ints) -> Gap:
+def _gap(gaps: Sequence[Floats], kinds: _Kinds, clusters: Ints) -> Gap:
     """The difference in `kinds`; sets of questions are drawn anew, with the answers of all seeds to them."""
     parts = []
     for kind in KINDS:
-        mask = _of(kind, kinds)
+        mask = kinds == kind
         values = np.concatenate([gap[mask] for gap in gaps])
         parts.append(Part(1.0, values, np.tile(clusters[mask], len(gaps)).astype(np.int64)))
     each = tuple(_mean(gap, kinds) for gap in gaps)
     return Gap(each=each, questions=bootstrapped(parts, paired=True, seed=0)[0], trainings=repeated(each))
 
 
-def _mean(scores: Floats, kinds: Sequence[str]) -> float:
-    return float(np.mean([scores[_of(kind, kinds)].mean() for kind in KINDS]))
-
-
-def _of(kind: str, kinds: Sequence[str]) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-    return np.array([each == kind for each in kinds])
+def _mean(scores: Floats, kinds: _Kinds) -> float:
+    return float(np.mean([scores[kinds == kind].mean() for kind in KINDS]))
 
 
 def _first(reply: str, item: Item) -> str:

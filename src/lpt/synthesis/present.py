@@ -23,16 +23,18 @@ def some(options: Sequence[str], right: str, question: str, seed: int, fewest: i
     if fewest is None or fewest >= len(options):
         return tuple(options)
     number = fewest + int(draw(seed, question, "options") * (len(options) - fewest + 1))
-    wrong = sorted(
-        (each for each in options if each != right), key=lambda one: digest(seed, question, "stays", one)
-    )
+    wrong = _shuffled([option for option in options if option != right], question, seed, "stays")
     stay = {right, *wrong[: number - 1]}
     return tuple(option for option in options if option in stay)
 
 
 def order(options: Sequence[str], question: str, seed: int) -> tuple[str, ...]:
     """The options in the order in which they are shown."""
-    return tuple(sorted(options, key=lambda option: digest(seed, question, "order", option)))
+    return _shuffled(options, question, seed, "order")
+
+
+def _shuffled(options: Sequence[str], question: str, seed: int, purpose: str) -> tuple[str, ...]:
+    return tuple(sorted(options, key=lambda option: digest(seed, question, purpose, option)))
 
 
 def answer_format(question: str, seed: int, formats: Sequence[AnswerFormat] = ANSWER_FORMATS) -> AnswerFormat:
