@@ -185,7 +185,7 @@ def test_all_right_against_all_wrong_is_a_hundred(fingerprint: str) -> None:
     assert f"| sft | base | +100.0 | {100 * gap.low:+.1f} to +100.0 |  |" in text
     assert "\n| base | 0.0 | 0.0 0.0 | 0.0 |" in text
     assert "\n| sft | SFT on long thoughts |\n" in text
-    assert "one or two seeds, interval over questions, sft: 100%" in claims.drawn(lines)
+    assert "1 or 2 seeds, interval over questions, sft: 100%" in claims.drawn(lines)
 
 
 @settings(max_examples=10, phases=[Phase.generate])
@@ -240,7 +240,7 @@ def test_three_trainings_have_an_interval_of_their_own(fingerprint: str) -> None
     low, high = statistics.mean(each) - reach, statistics.mean(each) + reach
     assert (found.low, found.high) == pytest.approx((low, high))
     assert f"{100 * low:+.1f} to {100 * high:+.1f} |" in claims.markdown(lines)
-    assert "three seeds, interval over trainings, sft" in claims.drawn(lines)
+    assert "3 seeds, interval over trainings, sft" in claims.drawn(lines)
 
 
 @pytest.mark.parametrize(

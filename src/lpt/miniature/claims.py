@@ -115,7 +115,7 @@ def drawn(lines: Sequence[Line]) -> str:
 def _bar(row: str, gap: Gap) -> Bar:
     known = gap.trainings.low is not None
     shown = gap.trainings if known else gap.questions
-    series = "three seeds, interval over trainings" if known else "one or two seeds, interval over questions"
+    series = "3 seeds, interval over trainings" if known else "1 or 2 seeds, interval over questions"
     return Bar(row, series, Estimate(shown.value, shown.low, shown.high))
 
 
